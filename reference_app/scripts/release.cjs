@@ -1,0 +1,27 @@
+'use strict'
+
+/**
+ * The part of the build that edits the assembled tree:
+ *   node scripts/release.cjs STAGE RELEASE
+ */
+const fs = require('node:fs')
+const path = require('node:path')
+
+const [stage, release] = process.argv.slice(2)
+const { name, engines } = require('../package.json')
+const next = require('next/package.json').version
+
+fs.writeFileSync(path.join(stage, 'release.json'), `${JSON.stringify({ name, release, node: engines.node, next }, null, 2)}\n`)
+
+// Next freezes its configuration into server.js. The CDN is the machine's to
+// name and the release is the tarball's, so both are put in at start.
+const server = path.join(stage, 'server.js')
+const text = fs.readFileSync(server, 'utf8')
+const mark = 'process.env.__NEXT_PRIVATE_STANDALONE_CONFIG ='
+if (text.split(mark).length !== 2) throw new Error('server.js of this version of Next does not look as expected')
+const inserted = [
+  "process.env.RELEASE ||= require('./release.json').release",
+  "if (process.env.ASSET_PREFIX) nextConfig.assetPrefix = process.env.ASSET_PREFIX.replace(/\\/+$/, '')",
+  '',
+].join('\n')
+fs.writeFileSync(server, text.replace(mark, () => inserted + mark))
