@@ -1,0 +1,124 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: app_release
+short_description: Serves a release from the app processes of a host
+version_added: 0.1.0
+description:
+  - Points the link C(current) at an unpacked release and restarts the host's app processes one after the other, each
+    only when the one before it serves the release and is healthy.
+  - A process is restarted when it does not run, when it names another release at C(/api/whoami), or when a
+    configuration file is younger than it is; so a run that was killed is completed by the next one.
+  - When a process does not become healthy, the module fails there and leaves the remaining processes alone.
+author:
+  - The payaid.scaling maintainers (@payaid)
+extends_documentation_fragment:
+  - payaid.scaling.attributes
+  - payaid.scaling.attributes.converges
+options:
+  release:
+    description: Name of the release, as the app gives it at C(/api/whoami).
+    type: str
+    required: true
+  release_dir:
+    description: Folder that the release was unpacked into.
+    type: path
+    required: true
+  link:
+    description: The link that the units start the app from.
+    type: path
+    required: true
+  unit:
+    description: Name of the unit of a process; C({port}) in it stands for the port.
+    type: str
+    required: true
+  ports:
+    description: Ports of the processes, in the order in which they are restarted.
+    type: list
+    elements: int
+    required: true
+  config_files:
+    description: Files that a process reads when it starts.
+    type: list
+    elements: path
+    default: []
+  health_path:
+    description: Path that answers 200 when a process can serve.
+    type: str
+    default: /api/health
+  timeout:
+    description: How long a process may take to become healthy, in seconds.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Serve the release
+  payaid.scaling.app_release:
+    release: 1.4.2
+    release_dir: /opt/payaid-app/releases/1.4.2
+    link: /opt/payaid-app/current
+    unit: payaid-app@{port}.service
+    ports: [3000, 3001]
+    config_files:
+      - /etc/payaid-app/environment
+      - /etc/systemd/system/payaid-app@.service
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Point current at /opt/payaid-app/releases/1.4.2."]
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.payaid.scaling.plugins.module_utils._app.io import Host
+from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._app.plan import plan
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge, diff
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "release": {"type": "str", "required": True},
+            "release_dir": {"type": "path", "required": True},
+            "link": {"type": "path", "required": True},
+            "unit": {"type": "str", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "config_files": {"type": "list", "elements": "path", "default": []},
+            "health_path": {"type": "str", "default": "/api/health"},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    given: dict[str, t.Any] = module.params
+    desired = Desired(given["release"], given["release_dir"], tuple(given["ports"]))
+    host = Host(
+        lambda argv: str(module.run_command(list(argv), check_rc=True)[1]),
+        **{name: given[name] for name in ("link", "unit", "config_files", "health_path", "timeout")},
+    )
+    try:
+        outcome = converge(
+            lambda: host.observe(desired), lambda state: plan(state, desired), host, check_mode=module.check_mode
+        )
+    except Refusal as refusal:
+        module.fail_json(msg=refusal.message, **refusal.details)
+    shown = diff(outcome.before.summary(), outcome.after.summary())
+    module.exit_json(changed=outcome.changed, actions=list(outcome.actions), diff=shown)
+
+
+if __name__ == "__main__":
+    main()
