@@ -1,0 +1,194 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbooks compute from an inventory: its faults, and the lists that the roles take."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import ip_address
+from itertools import product
+from typing import Any
+
+Groups = Mapping[str, Sequence[str]]
+HostVars = Mapping[str, Mapping[str, Any]]
+
+NEEDED_GROUPS = {
+    "load_balancers": "load balancer",
+    "app_nodes": "app node",
+    "postgres_primary": "PostgreSQL primary",
+    "redis_nodes": "Redis machine",
+}
+NEEDED_SECRETS = (
+    "vault_app_jwt_secret",
+    "vault_postgres_app_password",
+    "vault_postgres_pooler_password",
+    "vault_postgres_replication_password",
+    "vault_redis_password",
+)
+KNOWN_DEBIANS = ("12", "13")
+MACHINE_GROUPS = ("load_balancers", "app_nodes", "postgres_primary", "postgres_replicas", "redis_nodes")
+REPLICAS_DEFAULT = 1
+REDIS_PORTS_DEFAULT = (6379, 6380)
+
+
+def platform_hosts(groups: Groups) -> list[str]:
+    """Return every host of the platform once, in the order of its groups."""
+    return list(dict.fromkeys(host for group in MACHINE_GROUPS for host in groups.get(group) or ()))
+
+
+def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Return a sentence for each thing that makes the inventory impossible; none when it describes a platform."""
+    problems = [
+        f"The group {group} is empty: list at least one {what} in the inventory."
+        for group, what in NEEDED_GROUPS.items()
+        if not groups.get(group)
+    ]
+    problems += _primary_problems(groups)
+    problems += _address_problems(platform_hosts(groups), hostvars)
+    problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
+    problems += _secret_problems(platform_hosts(groups), hostvars)
+    return problems
+
+
+def _primary_problems(groups: Groups) -> list[str]:
+    primaries = groups.get("postgres_primary") or ()
+    problems = []
+    if len(primaries) > 1:
+        problems.append(
+            f"The group postgres_primary lists {' and '.join(primaries)}: exactly one server takes writes, so "
+            "move the others to postgres_replicas."
+        )
+    if both := [host for host in primaries if host in (groups.get("postgres_replicas") or ())]:
+        problems.append(f"{both[0]} is in postgres_primary and in postgres_replicas: take it out of one of them.")
+    return problems
+
+
+def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
+    problems = []
+    owner: dict[str, str] = {}
+    for host in hosts:
+        address = str(hostvars[host].get("platform_address") or "")
+        if not address:
+            problems.append(f"{host} has no platform_address: set it to the IP address that the others reach it at.")
+            continue
+        try:
+            ip_address(address)
+        except ValueError:
+            problems.append(f"{host} has platform_address={address}, which is not an IP address.")
+        if address in owner:
+            problems.append(f"{owner[address]} and {host} share platform_address={address}: each needs its own.")
+        owner[address] = host
+    return problems
+
+
+def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
+    if not hosts:
+        return []
+    replicas = int(hostvars[hosts[0]].get("redis_cluster_replicas", REPLICAS_DEFAULT))
+    instances = len(redis_instances(hosts, hostvars, addressed=False))
+    needed = 3 * (replicas + 1)
+    if instances < needed:
+        return [
+            f"redis_cluster_replicas={replicas} needs at least {needed} Redis instances for 3 masters, and redis_nodes "
+            f"({', '.join(hosts)}) has {instances}: add machines, or ports to redis_cluster_ports."
+        ]
+    return []
+
+
+def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
+    if not hosts:
+        return []
+    return [
+        f"{name} is not set for {hosts[0]}: put it into the inventory's vault (ansible-vault edit)."
+        for name in NEEDED_SECRETS
+        if not hostvars[hosts[0]].get(name)
+    ]
+
+
+def machine_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Return a sentence for each machine that cannot be worked on.
+
+    Reads what the preflight registered as `platform_answer` on every host.
+    """
+    problems = []
+    for host in platform_hosts(groups):
+        answer = hostvars[host].get("platform_answer") or {}
+        if answer.get("unreachable"):
+            address = hostvars[host].get("ansible_host", host)
+            said = " ".join(str(answer.get("msg", "")).split())
+            problems.append(f"{host} (ansible_host={address}) cannot be reached over SSH: {said}")
+            continue
+        facts = hostvars[host].get("ansible_facts") or {}
+        system, release = facts.get("distribution"), facts.get("distribution_major_version")
+        if system is None:
+            continue
+        if system != "Debian" or release not in KNOWN_DEBIANS:
+            problems.append(
+                f"{host} runs {system} {release}: the platform knows Debian {' and '.join(KNOWN_DEBIANS)} "
+                "(distribution_major_version)."
+            )
+    return problems
+
+
+def redis_instances(hosts: Iterable[str], hostvars: HostVars, *, addressed: bool = True) -> list[dict[str, Any]]:
+    """Return every Redis instance of the cluster: one for each machine and port, in the machine's own zone."""
+    return [
+        {
+            "host": str(hostvars[host]["platform_address"]) if addressed else host,
+            "port": int(port),
+            "zone": str(hostvars[host].get("platform_zone") or host),
+        }
+        for host in hosts
+        for port in hostvars[host].get("redis_cluster_ports", REDIS_PORTS_DEFAULT)
+    ]
+
+
+def addresses_of(hosts: Iterable[str], hostvars: HostVars, suffix: str = "") -> list[str]:
+    """Return the addresses of hosts, with a suffix such as ``/32``."""
+    return [f"{hostvars[host]['platform_address']}{suffix}" for host in hosts]
+
+
+def endpoints_of(hosts: Iterable[str], hostvars: HostVars, ports: Sequence[int]) -> list[str]:
+    """Return ``address:port`` for every host and port: first the first port of every host, and so on."""
+    return [f"{address}:{port}" for port, address in product(ports, addresses_of(hosts, hostvars))]
+
+
+def probe_entries(hosts: Iterable[str], hostvars: HostVars) -> list[dict[str, str]]:
+    """Return what platform_probe takes for load balancers, with the certificate that each was seen to show."""
+    found = []
+    for host in hosts:
+        certificate = b64decode((hostvars[host].get("__platform_certificate") or {}).get("content") or "").decode()
+        scheme = "https" if certificate else "http"
+        address = hostvars[host]["platform_address"]
+        found.append({"name": host, "url": f"{scheme}://{address}", "certificate": certificate})
+    return found
+
+
+def probe_processes(hosts: Iterable[str], hostvars: HostVars, ports: Sequence[int]) -> list[dict[str, str]]:
+    """Return what platform_probe takes for app processes, by the names that the nodes give themselves."""
+    return [
+        {
+            "node": str((hostvars[host].get("ansible_facts") or {}).get("hostname") or host),
+            "url": f"http://{hostvars[host]['platform_address']}:{port}",
+        }
+        for port in ports
+        for host in hosts
+    ]
+
+
+class FilterModule:
+    """Offers the functions above to templates."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "addresses_of": addresses_of,
+            "endpoints_of": endpoints_of,
+            "machine_problems": machine_problems,
+            "platform_hosts": platform_hosts,
+            "probe_entries": probe_entries,
+            "probe_processes": probe_processes,
+            "redis_instances": redis_instances,
+            "topology_problems": topology_problems,
+        }
