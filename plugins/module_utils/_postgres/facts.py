@@ -1,0 +1,74 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is true of a state: the questions that refusals and steps both ask."""
+
+from __future__ import annotations
+
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    Desired,
+    Local,
+    Receiver,
+    Slot,
+    State,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
+
+
+def data_is_ours_to_replace(local: Local) -> bool:
+    """Nothing is there, or a copy that never got as far as pg_control, which comes last."""
+    return local.data in ("absent", "empty", "partial")
+
+
+def copy_is_usable(state: State) -> bool:
+    """A finished copy can be taken up if the slot still holds the WAL from where the copy ends."""
+    marker, slot = state.marker, state.primary.slot
+    return (
+        marker is not None
+        and marker.phase == "copied"
+        and state.staging
+        and marker.system_identifier == state.primary.system_identifier
+        and slot is not None
+        and slot.restart_lsn == marker.slot_lsn
+    )
+
+
+def needs_copy(state: State, desired: Desired) -> bool:
+    marker_fits = state.marker is not None and state.marker.slot == desired.slot
+    return data_is_ours_to_replace(state.local) and not (marker_fits and copy_is_usable(state))
+
+
+def follows(receiver: Receiver | None, desired: Desired) -> bool:
+    """Tell whether the receiver is connected as asked, whatever it is doing there."""
+    return receiver is not None and (receiver.host, receiver.port, receiver.slot) == (
+        desired.primary_host,
+        desired.primary_port,
+        desired.slot,
+    )
+
+
+def streams(state: State, desired: Desired) -> bool:
+    receiver = state.local.receiver
+    streaming = state.local.server == "up" and receiver is not None and receiver.status == "streaming"
+    return streaming and follows(receiver, desired)
+
+
+def settings_on_disk(state: State, desired: Desired) -> bool:
+    return (
+        state.config.owned
+        and state.config.auto_clean
+        and state.local.standby_signal
+        and (state.config.conninfo, state.config.slot) == (conninfo(desired), desired.slot)
+    )
+
+
+def settings_in_force(local: Local, desired: Desired) -> bool:
+    return (local.conninfo, local.slot) == (conninfo(desired), desired.slot)
+
+
+def held_by_us(state: State, slot: Slot, desired: Desired) -> bool:
+    """Tell our own receiver, or our own orphaned base backup, from another client of the slot."""
+    if state.orphans or follows(state.local.receiver, desired):
+        return True
+    connecting = state.local.server != "down" and state.config.slot == desired.slot
+    return connecting and slot.holder_address == state.primary.our_address

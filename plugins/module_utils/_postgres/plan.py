@@ -1,0 +1,153 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision table: which state calls for which steps, and which state is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
+    data_is_ours_to_replace,
+    needs_copy,
+    settings_in_force,
+    settings_on_disk,
+    streams,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    Desired,
+    Local,
+    Marker,
+    State,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.refusals import REFUSALS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps import (
+    Actions,
+    AwaitStreaming,
+    Copy,
+    CreateSlot,
+    DiscardStaging,
+    EndOrphans,
+    MarkClone,
+    Register,
+    Reload,
+    RemoveMarker,
+    Start,
+    Swap,
+    WritePassfile,
+    WriteSettings,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+
+Action = Literal["none", "configure", "clone"]
+
+
+def _mark(state: State, desired: Desired) -> MarkClone | None:
+    begun = state.marker is not None and state.marker.phase == "copying"
+    fits = state.marker is not None and state.marker.slot == desired.slot
+    if not needs_copy(state, desired) or (begun and fits):
+        return None
+    return MarkClone(desired, Marker("copying", state.primary.system_identifier, desired.slot))
+
+
+def _stale_staging(state: State, desired: Desired) -> bool:
+    ours = state.staging and state.marker is not None
+    return ours and (needs_copy(state, desired) or state.local.data == "cluster")
+
+
+# In the order of their doing; a step is planned when it is still wanting after the ones before it. So
+# whatever moment a run was killed at, the next one plans exactly what is left.
+CANDIDATES: tuple[Callable[[State, Desired], Step[State, Actions] | None], ...] = (
+    lambda s, d: Register(d) if s.config.registration in ("missing", "half") else None,
+    lambda s, d: None if s.passfile else WritePassfile(d),
+    lambda s, d: EndOrphans(d) if s.orphans else None,
+    lambda s, d: CreateSlot(d) if s.primary.slot is None else None,
+    _mark,
+    lambda s, d: DiscardStaging(d) if _stale_staging(s, d) else None,
+    lambda s, d: Copy(d) if needs_copy(s, d) else None,
+    lambda s, d: Swap(d) if data_is_ours_to_replace(s.local) else None,
+    lambda s, d: None if settings_on_disk(s, d) else WriteSettings(d),
+    lambda s, d: Start(d) if s.local.server == "down" else None,
+    # A server that is starting cannot say what it has read; to have it read again is harmless.
+    lambda s, d: Reload(d) if s.local.server != "down" and not settings_in_force(s.local, d) else None,
+    lambda s, d: None if streams(s, d) else AwaitStreaming(d),
+    lambda s, d: RemoveMarker(d) if s.marker else None,
+)
+
+
+def plan(state: State, desired: Desired) -> tuple[Step[State, Actions], ...]:
+    """Return the steps that are left, or refuse."""
+    for refusal in REFUSALS:
+        if sentence := refusal(state, desired):
+            raise Refusal(f"{state.host}: {sentence}.", before=view(state))
+    steps: list[Step[State, Actions]] = []
+    for candidate in CANDIDATES:
+        if step := candidate(state, desired):
+            steps.append(step)
+            state = step.simulate(state)
+    return tuple(steps)
+
+
+def action(state: State, desired: Desired) -> tuple[Action, str]:
+    """Name what the plan amounts to, and why."""
+    local = state.local
+    if data_is_ours_to_replace(local):
+        why = {"absent": "there is no", "empty": "nothing is in", "partial": "a clone stopped half-way in"}
+        reason = f"{why[local.data]} {desired.data_dir}"
+        if state.marker:
+            reason = f"an earlier clone into {desired.data_dir} did not finish"
+        return "clone", reason
+    wrong = [
+        told
+        for found, told in (
+            (local.server == "down", "the standby is stopped"),
+            (not state.passfile, "the passfile differs"),
+            (state.primary.slot is None, f"slot {desired.slot} is missing on the primary"),
+            (not settings_on_disk(state, desired), "the settings on disk differ"),
+            (local.server == "up" and not settings_in_force(local, desired), "the settings in force differ"),
+            (local.server != "down" and not streams(state, desired), "it does not stream as asked"),
+            (state.marker is not None, "a finished clone is still marked"),
+            (state.config.registration == "half", "the cluster is only half registered"),
+            (state.orphans > 0, "an orphaned base backup is left"),
+        )
+        if found
+    ]
+    return ("configure", ", ".join(wrong)) if wrong else ("none", f"it streams from {desired.primary}")
+
+
+def report(outcome: Outcome[State], desired: Desired, copied_bytes: int) -> dict[str, Any]:
+    """Return the module's result; a check run foretells the bytes by the size of the primary."""
+    name, reason = action(outcome.before, desired)
+    return {
+        "changed": outcome.changed,
+        "action": name,
+        "reason": reason,
+        "actions": list(outcome.actions),
+        "before": view(outcome.before),
+        "after": view(outcome.after),
+        "bytes": copied_bytes or (outcome.before.primary.size if needs_copy(outcome.before, desired) else 0),
+    }
+
+
+def view(state: State) -> dict[str, str | int | None]:
+    """Return what is told of a state. Connection strings are not: somebody may have put a password there."""
+    local = state.local
+    return {
+        "state": _state_name(local),
+        "system_identifier": local.system_identifier,
+        "timeline": local.timeline or None,
+        "lsn": lsn_to_text(local.lsn) if local.lsn else None,
+        "slot": (local.receiver.slot if local.receiver else local.slot) or None,
+    }
+
+
+def _state_name(local: Local) -> str:
+    if local.data != "cluster":
+        return local.data
+    if local.server != "up":
+        return {"down": "stopped", "starting": "starting"}[local.server]
+    if not local.in_recovery:
+        return "primary"
+    return "streaming" if local.receiver and local.receiver.status == "streaming" else "standby"

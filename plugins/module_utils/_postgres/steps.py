@@ -1,0 +1,247 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps, each small enough to be the last one done before a run is killed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    Desired,
+    Local,
+    Marker,
+    Receiver,
+    Slot,
+    State,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.refusals import SENDERS_FOR_A_CLONE
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
+
+
+class Actions(Protocol):
+    """What the steps need done. Each returns only once it has taken effect."""
+
+    def register(self) -> None: ...
+    def write_passfile(self) -> None: ...
+    def end_orphans(self) -> None: ...
+    def create_slot(self) -> None: ...
+    def write_marker(self, marker: Marker) -> None: ...
+    def remove_marker(self) -> None: ...
+    def discard_staging(self) -> None: ...
+    def copy(self) -> None: ...
+    def swap(self) -> None: ...
+    def write_settings(self) -> None: ...
+    def start(self) -> None: ...
+    def reload(self) -> None: ...
+    def await_streaming(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Step:
+    desired: Desired
+
+
+class Register(_Step):
+    def describe(self) -> str:
+        return f"Create the configuration in {self.desired.config_dir} with Debian's pg_createcluster."
+
+    def simulate(self, state: State) -> State:
+        config = replace(state.config, registration="done", data_directory=self.desired.data_dir)
+        return replace(state, config=config)
+
+    def apply(self, io: Actions) -> None:
+        io.register()
+
+
+class WritePassfile(_Step):
+    def describe(self) -> str:
+        return f"Write the password of {self.desired.replication_user} to {self.desired.passfile}."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, passfile=True)
+
+    def apply(self, io: Actions) -> None:
+        io.write_passfile()
+
+
+class EndOrphans(_Step):
+    def describe(self) -> str:
+        return "End the base backup that an earlier run left behind."
+
+    def simulate(self, state: State) -> State:
+        slot = state.primary.slot
+        freed = slot and replace(slot, active=False, holder="", holder_address="")
+        free = state.primary.senders_free + SENDERS_FOR_A_CLONE
+        return replace(state, orphans=0, primary=replace(state.primary, slot=freed, senders_free=free))
+
+    def apply(self, io: Actions) -> None:
+        io.end_orphans()
+
+
+class CreateSlot(_Step):
+    def describe(self) -> str:
+        return f"Create the physical slot {self.desired.slot} on {self.desired.primary}."
+
+    def simulate(self, state: State) -> State:
+        slot = Slot(restart_lsn=state.primary.lsn)
+        return replace(state, primary=replace(state.primary, slot=slot))
+
+    def apply(self, io: Actions) -> None:
+        io.create_slot()
+
+
+@dataclass(frozen=True)
+class MarkClone(_Step):
+    marker: Marker
+
+    def describe(self) -> str:
+        return f"Note in {self.desired.marker} that a clone has begun."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, marker=self.marker)
+
+    def apply(self, io: Actions) -> None:
+        io.write_marker(self.marker)
+
+
+class DiscardStaging(_Step):
+    def describe(self) -> str:
+        return f"Remove the unfinished copy in {self.desired.staging}."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, staging=False)
+
+    def apply(self, io: Actions) -> None:
+        io.discard_staging()
+
+
+class Copy(_Step):
+    def describe(self) -> str:
+        return f"Copy {self.desired.primary} into {self.desired.staging} with pg_basebackup."
+
+    def simulate(self, state: State) -> State:
+        slot, primary = state.primary.slot, state.primary
+        marker = Marker(
+            "copied", primary.system_identifier, self.desired.slot, slot.restart_lsn if slot else 0
+        )
+        return replace(state, marker=marker, staging=True)
+
+    def apply(self, io: Actions) -> None:
+        io.copy()
+
+
+class Swap(_Step):
+    def describe(self) -> str:
+        return f"Put the copy in place as {self.desired.data_dir}."
+
+    def simulate(self, state: State) -> State:
+        primary = state.primary
+        local = Local(
+            data="cluster",
+            major=primary.major,
+            system_identifier=primary.system_identifier,
+            timeline=primary.timeline,
+            lsn=primary.lsn,
+            control_state="in production",
+            backup_label=True,
+            standby_signal=True,
+        )
+        return replace(state, local=local, staging=False)
+
+    def apply(self, io: Actions) -> None:
+        io.swap()
+
+
+class WriteSettings(_Step):
+    def describe(self) -> str:
+        return f"Write the connection to {self.desired.primary} to {self.desired.settings_file}."
+
+    def simulate(self, state: State) -> State:
+        config = replace(
+            state.config,
+            conninfo=conninfo(self.desired),
+            slot=self.desired.slot,
+            source=self.desired.settings_file,
+            owned=True,
+            auto_clean=True,
+        )
+        return replace(state, config=config, local=replace(state.local, standby_signal=True))
+
+    def apply(self, io: Actions) -> None:
+        io.write_settings()
+
+
+class Start(_Step):
+    def describe(self) -> str:
+        return f"Start PostgreSQL {self.desired.version}/{self.desired.cluster}."
+
+    def simulate(self, state: State) -> State:
+        config = state.config
+        local = replace(
+            state.local,
+            server="up",
+            in_recovery=True,
+            control_state="in archive recovery",
+            backup_label=False,
+            replay="not paused",
+            conninfo=config.conninfo,
+            slot=config.slot,
+        )
+        return replace(state, local=local)
+
+    def apply(self, io: Actions) -> None:
+        io.start()
+
+
+class Reload(_Step):
+    def describe(self) -> str:
+        return f"Reload PostgreSQL {self.desired.version}/{self.desired.cluster}."
+
+    def simulate(self, state: State) -> State:
+        config, slot = state.config, state.primary.slot
+        local = replace(state.local, conninfo=config.conninfo, slot=config.slot, receiver=None)
+        # The plan is only made when nobody else holds the slot; our receiver lets go of it to connect anew.
+        freed = slot and replace(slot, active=False, holder="", holder_address="")
+        return replace(state, local=local, primary=replace(state.primary, slot=freed))
+
+    def apply(self, io: Actions) -> None:
+        io.reload()
+
+
+class AwaitStreaming(_Step):
+    def describe(self) -> str:
+        return f"Wait until it streams from {self.desired.primary} and has replayed what was written there."
+
+    def simulate(self, state: State) -> State:
+        desired, primary = self.desired, state.primary
+        receiver = Receiver(
+            "streaming", desired.slot, desired.primary_host, desired.primary_port, primary.timeline
+        )
+        local = replace(
+            state.local,
+            server="up",
+            in_recovery=True,
+            conninfo=state.config.conninfo,
+            slot=state.config.slot,
+            receiver=receiver,
+            timeline=primary.timeline,
+            lsn=primary.lsn,
+        )
+        held = primary.slot and replace(primary.slot, active=True, holder_address=primary.our_address)
+        return replace(state, local=local, primary=replace(primary, slot=held))
+
+    def apply(self, io: Actions) -> None:
+        io.await_streaming()
+
+
+class RemoveMarker(_Step):
+    def describe(self) -> str:
+        return f"Remove {self.desired.marker}: the clone is complete."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, marker=None)
+
+    def apply(self, io: Actions) -> None:
+        io.remove_marker()

@@ -1,0 +1,368 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files, processes and services of this host, as the user that owns the clusters."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import pwd
+import shlex
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Protocol
+
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line, last_complaint
+
+OWNER = "postgres"
+# The child waits for a line before it becomes the command, so that its number is on disk before it does
+# anything; when we die first, it reads the end of the file and is gone.
+GATE = 'read -r go && exec "$@"'
+
+
+class System:
+    """What a process of the clusters' owner can do here."""
+
+    def __init__(self) -> None:
+        self.host = platform.node()
+        try:
+            owner = pwd.getpwnam(OWNER)
+        except KeyError as error:
+            raise Refusal(
+                f"{self.host}: there is no user {OWNER}: install Debian's postgresql-common."
+            ) from error
+        self.uid, self.gid = owner.pw_uid, owner.pw_gid
+        if os.geteuid() not in (0, self.uid):
+            raise Refusal(f"{self.host}: this needs root or {OWNER}: set become to true.")
+        # The owner's other groups count: ssl-cert lets the server read Debian's default key.
+        self.groups = os.getgrouplist(OWNER, self.gid)
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+    # -- processes
+
+    def run(
+        self, argv: Sequence[str], *, feed: str = "", timeout: float | None = None, as_root: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the owner, from a folder the owner may enter."""
+        drop = os.geteuid() == 0 and not as_root
+        try:
+            return subprocess.run(  # noqa: S603  # a list of arguments, never a shell line
+                argv,
+                input=feed,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                cwd="/",
+                env=self.environment,
+                user=self.uid if drop else None,
+                group=self.gid if drop else None,
+                extra_groups=self.groups if drop else None,
+            )
+        except FileNotFoundError as error:
+            raise self.missing(argv[0]) from error
+
+    def start_gated(self, argv: Sequence[str], errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own; it begins once a line is written to its input."""
+        if not Path(argv[0]).exists():
+            raise self.missing(argv[0])
+        drop = os.geteuid() == 0
+        return subprocess.Popen(  # noqa: S603  # the shell line is a constant; the arguments stay a list
+            ["/bin/sh", "-c", GATE, "sh", *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            cwd="/",
+            env=self.environment,
+            user=self.uid if drop else None,
+            group=self.gid if drop else None,
+            extra_groups=self.groups if drop else None,
+            start_new_session=True,
+        )
+
+    def missing(self, program: str) -> Refusal:
+        version = next((part for part in program.split("/") if part.isdigit()), "")
+        package = f"postgresql-{version}" if version else "postgresql-common"
+        return Refusal(f"{self.host}: {program} is missing: install {package}.")
+
+    # -- files. The owner could plant a link at any of these names, so nothing is written through one.
+
+    def make_dir(self, path: str, mode: int = 0o755) -> None:
+        """Create a directory, and its parents, that belong to the owner."""
+        if os.path.isdir(path):
+            return
+        self.make_dir(os.path.dirname(path))
+        os.mkdir(path, mode)
+        self._own(path)
+        sync_dir(os.path.dirname(path))
+
+    def write(self, path: str, content: str, mode: int) -> None:
+        """Replace a file by rename, so that a reader sees the old one or the new one."""
+        folder = os.path.dirname(path)
+        self.make_dir(folder)
+        handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(content)
+                out.flush()
+                os.fchmod(out.fileno(), mode)
+                if os.geteuid() == 0:
+                    os.fchown(out.fileno(), self.uid, self.gid)
+                os.fsync(out.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
+        sync_dir(folder)
+
+    def holds(self, path: str, content: str, mode: int) -> bool:
+        """Tell whether a file has this content, mode and owner already."""
+        try:
+            found = os.lstat(path)
+            return (
+                stat.S_ISREG(found.st_mode)
+                and stat.S_IMODE(found.st_mode) == mode
+                and found.st_uid == self.uid
+                and read(path) == content
+            )
+        except FileNotFoundError:
+            return False
+
+    def _own(self, path: str) -> None:
+        if os.geteuid() == 0:
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def alone(self, path: str) -> Iterator[None]:
+        """Hold off a second run: it would take our base backup for an orphan. The lock dies with us."""
+        folder = existing_ancestor(path)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise Refusal(
+                f"{self.host}: another run is at work in {folder}: wait until it has ended, and run again."
+            ) from error
+        finally:
+            os.close(handle)
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def read_or_empty(path: str) -> str:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return ""
+
+
+def read_from(path: str, offset: int) -> str:
+    """Read what was appended to a log since it had this size."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def size_of(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
+
+
+def tree_size(path: str) -> int:
+    """Sum up a directory that may be shrinking or growing meanwhile."""
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def remove_tree(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def sync_dir(path: str) -> None:
+    """Make a rename in a directory outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def existing_ancestor(path: str) -> str:
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+# --- Processes that were recorded --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process number is used again; with the boot and the start time it names one process for good."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        fields = _stat(pid)
+        return cls(pid, int(fields[19])) if fields and fields[0] != "Z" else None
+
+    def lives(self) -> bool:
+        return Process.of(self.pid) == self
+
+    def session(self) -> tuple[Process, ...]:
+        """Return the members of the session it leads; only while the leader lives is that surely ours."""
+        found = []
+        for name in os.listdir("/proc"):
+            fields = _stat(int(name)) if name.isdigit() else None
+            if fields and fields[0] != "Z" and int(fields[3]) == self.pid:
+                found.append(Process(int(name), int(fields[19])))
+        return tuple(found) if self.lives() else ()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from the state on; the name before them may hold anything."""
+    try:
+        return read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def boot_id() -> str:
+    return read("/proc/sys/kernel/random/boot_id").strip()
+
+
+def end(processes: Sequence[Process], patience: float = 5) -> None:
+    """End exactly these processes: politely first, then for certain."""
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, patience)):
+        for process in processes:
+            if process.lives():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline and any(process.lives() for process in processes):
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def ended_on_exit(process: subprocess.Popen[bytes]) -> Iterator[Process]:
+    """Take the process and its children along when this run ends, by an error or by a signal."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    leader = Process.of(process.pid)
+    try:
+        if leader is None:
+            raise Refusal(f"{platform.node()}: the base backup could not be started.")
+        yield leader
+    finally:
+        # Until it is waited for, the leader keeps its number, and with it the group's.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- Services ----------------------------------------------------------------------------------------
+
+
+class Service(Protocol):
+    """Whatever starts the server of one cluster."""
+
+    @property
+    def log(self) -> str:
+        """Return where the server writes why it failed."""
+
+    def start(self) -> None:
+        """Return when the server was started, or has failed to."""
+
+
+@dataclass(frozen=True)
+class SystemdUnit:
+    """Debian's postgresql@VERSION-CLUSTER.service."""
+
+    system: System
+    desired: Desired
+
+    @property
+    def log(self) -> str:
+        return f"/var/log/postgresql/postgresql-{self.desired.version}-{self.desired.cluster}.log"
+
+    def start(self) -> None:
+        unit, before = self.desired.unit, size_of(self.log)
+        # A cluster that failed to start a few times is otherwise refused by systemd itself.
+        self.system.run(["/usr/bin/systemctl", "reset-failed", unit], as_root=True)
+        done = self.system.run(["/usr/bin/systemctl", "start", unit], as_root=True)
+        if done.returncode:
+            raise not_started(self.system, self.desired, self.log, before, done.stderr)
+
+
+@dataclass(frozen=True)
+class PgCtl:
+    """The server's own starter, for a cluster that no systemd unit knows."""
+
+    system: System
+    desired: Desired
+
+    @property
+    def log(self) -> str:
+        return f"{self.desired.data_dir}.log"
+
+    def start(self) -> None:
+        desired, before = self.desired, size_of(self.log)
+        option = shlex.join(["-c", f"config_file={desired.config_file}"])
+        argv = [f"{desired.bin_dir}/pg_ctl", "start", "-D", desired.data_dir, "-l", self.log, "-s", "-w"]
+        done = self.system.run([*argv, "-t", str(desired.timeout), "-o", option])
+        if done.returncode:
+            raise not_started(self.system, desired, self.log, before, done.stderr)
+
+
+def not_started(system: System, desired: Desired, log: str, offset: int, errors: str) -> Refusal:
+    why = last_complaint(read_from(log, offset)) or first_line(errors)
+    return Refusal(
+        f"{system.host}: PostgreSQL {desired.version}/{desired.cluster} did not start: {why} (see {log})."
+    )
+
+
+def service_for(system: System, desired: Desired) -> Service:
+    """Choose systemd where it runs and knows the cluster."""
+    if desired.debian_layout and os.path.isdir("/run/systemd/system"):
+        return SystemdUnit(system, desired)
+    return PgCtl(system, desired)

@@ -1,0 +1,230 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_replica
+short_description: Makes this host a streaming standby of a PostgreSQL primary
+version_added: 0.1.0
+author: The payaid.scaling maintainers (@payaid)
+description:
+  - Looks at the data directory, the server and the primary, and takes the steps that are left until the
+    standby streams through its own physical slot and has replayed what the primary had written.
+  - Clones only where there is no data, or a half-made copy of its own. Wrong connection settings are
+    rewritten, and a stopped standby is started.
+  - Every other state is refused with one sentence and left as it is, above all another database system, a
+    second primary (split brain), and WAL that the primary does not have. The module never removes data.
+  - A run that was interrupted is completed by the next one.
+  - It owns C(conf.d/50-replication.conf) in O(config_dir), and beside O(data_dir) the files
+    C(<data_dir>.passfile), C(<data_dir>.clone.json) and, while it works, C(<data_dir>.new) and
+    C(<data_dir>.initdb). It takes C(primary_conninfo) and C(primary_slot_name) out of
+    C(postgresql.auto.conf).
+  - Where O(config_dir) has no C(postgresql.conf), Debian's C(pg_createcluster) makes it first; a C(conf.d)
+    that is there already is kept, so settings can be laid down before.
+requirements:
+  - python3-psycopg 3.1 or later on the target
+  - Debian's postgresql-common and postgresql-N
+notes:
+  - Needs root (O(ignore:become)), or the user postgres where the cluster is registered already.
+  - On the primary C(pg_hba.conf) must let O(replication_user) in from this host for the databases
+    C(replication) and C(postgres). The role needs C(REPLICATION), and C(pg_read_all_stats) where it may not
+    connect to every database.
+  - Tablespaces, data directories that are links or mount points, cascading, rewinding and cloning over data
+    are not offered in this version.
+extends_documentation_fragment: payaid.scaling.attributes.converges
+options:
+  version:
+    description: Major version of PostgreSQL, the same as the primary's; 15 or later.
+    type: int
+    required: true
+  cluster:
+    description: Debian's name of the cluster.
+    type: str
+    default: main
+  data_dir:
+    description: Data directory. V(/var/lib/postgresql/<version>/<cluster>) if not given.
+    type: path
+  config_dir:
+    description: Directory of C(postgresql.conf). V(/etc/postgresql/<version>/<cluster>) if not given.
+    type: path
+  primary_host:
+    description: Name or address of the present primary.
+    type: str
+    required: true
+  primary_port:
+    description: Port of the primary.
+    type: int
+    default: 5432
+  replication_user:
+    description: Role on the primary with the attribute C(REPLICATION).
+    type: str
+    required: true
+  replication_password:
+    description:
+      - Password of O(replication_user). It is kept in a passfile that only postgres can read.
+      - Without it, the primary has to let the role in by other means.
+    type: str
+  slot:
+    description:
+      - Physical replication slot of this standby, and of no other. It is created on the primary if it is
+        missing.
+      - Lower-case letters, digits and underscores.
+    type: str
+    required: true
+  application_name:
+    description: Name under which the primary sees this standby. O(slot) if not given.
+    type: str
+  sslmode:
+    description: How the connection to the primary is protected, as in libpq.
+    type: str
+    choices: [prefer, require, verify-ca, verify-full]
+    default: prefer
+  sslrootcert:
+    description: >-
+      File with the certificates that sign the primary's, for O(sslmode=verify-ca) and V(verify-full).
+    type: path
+  checkpoint:
+    description: Whether a base backup begins with a V(fast) checkpoint, or waits for a V(spread) one.
+    type: str
+    choices: [fast, spread]
+    default: fast
+  max_rate:
+    description: Most that a base backup transfers each second, as C(pg_basebackup) takes it, such as V(100M).
+    type: str
+  min_free_pct:
+    description: >-
+      Refuse a clone that would leave less than this percentage of the disk free. V(0) does not check.
+    type: int
+    default: 10
+  timeout:
+    description: >-
+      Seconds to wait until the standby streams, once it was started. A base backup takes its own time.
+    type: int
+    default: 300
+"""
+
+EXAMPLES = r"""
+- name: Follow the primary
+  payaid.scaling.postgres_replica:
+    version: 17
+    primary_host: 10.0.0.11
+    replication_user: replicator
+    replication_password: "{{ vault_replication_password }}"
+    slot: db2
+
+- name: Say what would be done, over a verified connection and without loading the primary's disk
+  payaid.scaling.postgres_replica:
+    version: 17
+    primary_host: db1.example.org
+    replication_user: replicator
+    replication_password: "{{ vault_replication_password }}"
+    slot: db3
+    sslmode: verify-full
+    sslrootcert: /etc/ssl/certs/ca-certificates.crt
+    checkpoint: spread
+    max_rate: 100M
+  check_mode: true
+"""
+
+RETURN = r"""
+action:
+  description: What the steps amount to, one of V(none), V(configure) or V(clone).
+  type: str
+  returned: success
+  sample: clone
+reason:
+  description: What was found that called for it.
+  type: str
+  returned: success
+  sample: there is no /var/lib/postgresql/17/main
+actions:
+  description: The steps, one sentence each.
+  type: list
+  elements: str
+  returned: success
+  sample: [Start PostgreSQL 17/main.]
+before:
+  description: The standby as it was found.
+  type: dict
+  returned: always, once it could be observed
+  contains: &state
+    state:
+      description:
+        - One of V(absent), V(empty), V(partial), V(unknown), V(stopped), V(starting), V(standby),
+          V(streaming) or V(primary).
+      type: str
+    system_identifier:
+      description: The database system that the data belong to.
+      type: str
+    timeline:
+      description: Timeline that the data are on.
+      type: int
+    lsn:
+      description: How far the WAL is known here.
+      type: str
+    slot:
+      description: The slot it streams through, or is set to.
+      type: str
+after:
+  description: The standby as it is now, or in check mode as it would be.
+  type: dict
+  returned: success
+  contains: *state
+bytes:
+  description: Bytes that the clone copied; in check mode the size of the primary's databases; else 0.
+  type: int
+  returned: success
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge, diff
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan, report
+
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "version": {"type": "int", "required": True},
+    "cluster": {"type": "str", "default": "main"},
+    "data_dir": {"type": "path"},
+    "config_dir": {"type": "path"},
+    "primary_host": {"type": "str", "required": True},
+    "primary_port": {"type": "int", "default": 5432},
+    "replication_user": {"type": "str", "required": True},
+    "replication_password": {"type": "str", "no_log": True},
+    "slot": {"type": "str", "required": True},
+    "application_name": {"type": "str"},
+    "sslmode": {
+        "type": "str",
+        "choices": ["prefer", "require", "verify-ca", "verify-full"],
+        "default": "prefer",
+    },
+    "sslrootcert": {"type": "path"},
+    "checkpoint": {"type": "str", "choices": ["fast", "spread"], "default": "fast"},
+    "max_rate": {"type": "str"},
+    "min_free_pct": {"type": "int", "default": 10},
+    "timeout": {"type": "int", "default": 300},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)  # type: ignore[no-untyped-call]  # ansible-core has no types here
+    desired = Desired.from_params(module.params)
+    try:
+        host = Host(desired)
+        with host.alone():
+            outcome = converge(
+                host.observe, lambda state: plan(state, desired), host, check_mode=module.check_mode
+            )
+    except Refusal as refusal:
+        module.fail_json(msg=refusal.message, **refusal.details)
+    result = report(outcome, desired, host.copied_bytes)
+    module.exit_json(**result, diff=diff(result["before"], result["after"]))
+
+
+if __name__ == "__main__":
+    main()
