@@ -1,0 +1,72 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Says what runs where, from what the services were just asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+Groups = Mapping[str, Sequence[str]]
+HostVars = Mapping[str, Mapping[str, Any]]
+
+
+def platform_table(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Return the lines that `make show` and `make demo` end with."""
+    return [
+        *_edge(groups, hostvars),
+        *_app(groups, hostvars),
+        *_postgres(groups, hostvars),
+        *_redis(groups, hostvars),
+    ]
+
+
+def _row(host: str, hostvars: HostVars, what: str) -> str:
+    return f"{host:<8} {hostvars[host]['platform_address']!s:<15} {what}"
+
+
+def _edge(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    for host in groups.get("load_balancers") or ():
+        address = hostvars[host]["platform_address"]
+        health = (hostvars[host].get("__platform_health") or {}).get("json") or {}
+        yield _row(host, hostvars, f"nginx, {health.get('status', 'health unknown')}: https://{address}/")
+
+
+def _app(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    for host in groups.get("app_nodes") or ():
+        values = hostvars[host]
+        ports = ", ".join(str(port) for port in values["platform_app_ports"])
+        yield _row(host, hostvars, f"Next.js on {ports}, release {values['app_node_release']}")
+
+
+def _postgres(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    replication: Mapping[str, Mapping[str, Any]] = {}
+    for host in groups.get("postgres_primary") or ():
+        rows = (hostvars[host].get("__platform_replication") or {}).get("query_result") or []
+        replication = {row["replica"]: row for row in rows}
+        yield _row(host, hostvars, f"PostgreSQL primary, {len(replication)} replicas follow")
+    for host in groups.get("postgres_replicas") or ():
+        seen = replication.get(host)
+        what = f"{seen['state']}, {seen['behind_bytes']} bytes behind" if seen else "does not stream"
+        yield _row(host, hostvars, f"PostgreSQL replica, {what}")
+
+
+def _redis(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    hosts = groups.get("redis_nodes") or ()
+    answers = (hostvars[host].get("__platform_redis") or {} for host in hosts)
+    nodes: Sequence[Mapping[str, Any]] = next((a["nodes"] for a in answers if a.get("nodes")), [])
+    for host in hosts:
+        address = str(hostvars[host]["platform_address"])
+        mine = sorted(
+            (n for n in nodes if n["addr"].rsplit(":", 1)[0] == address), key=lambda n: str(n["addr"])
+        )
+        what = ", ".join(f"{n['role']} on {n['addr'].rsplit(':', 1)[1]}" for n in mine) or "no node answers"
+        yield _row(host, hostvars, f"Redis Cluster, {what}")
+
+
+class FilterModule:
+    """Offers the function above to templates."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"platform_table": platform_table}
