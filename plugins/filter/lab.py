@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from typing import Any
 
 LABEL = "payaid.lab"
@@ -26,7 +26,7 @@ def lab_containers(containers: Iterable[Mapping[str, Any]], name: str) -> dict[s
         if full_name == CACHE and label == "cache":
             networks = sorted(container["NetworkSettings"].get("Networks") or {})
             cache = {"exists": True, "running": running, "networks": networks}
-        elif label == name:
+        elif label == name and full_name.startswith(f"{name}-"):
             machine = full_name.removeprefix(f"{name}-")
             machines[machine] = container.get("ImageName") or ""
             if not running:
@@ -70,7 +70,9 @@ def lab_problems(
 ) -> list[str]:
     """Return a sentence for each thing that speaks against starting these machines; none when all is well."""
     if not podman:
-        return ["podman is not installed on this computer: install it, or set lab_install_host_packages=true."]
+        return [
+            "podman is not installed on this computer: install it, or set lab_install_host_packages=true."
+        ]
     if not machines:
         return ["lab_machines is empty: name at least one machine."]
     try:
@@ -80,7 +82,7 @@ def lab_problems(
     if network.prefixlen != 24:
         return [f"lab_subnet={subnet} must be a /24."]
     problems = _address_problems(machines, network)
-    problems += _ownership_problems(name, image, seen, networks)
+    problems += _ownership_problems(machines, name, image, seen, networks)
     problems += _network_problems(name, network, networks, routes)
     problems += _memory_problems(machines, seen, meminfo, memory_per_machine_mb)
     return problems
@@ -91,7 +93,7 @@ def _address_problems(machines: Sequence[Mapping[str, str]], network: IPv4Networ
     owner: dict[str, str] = {}
     for machine in machines:
         address = machine["address"]
-        if ip_address(address) not in network or int(address.rsplit(".", 1)[1]) in {0, 1, 2, 255}:
+        if not _is_usable(address, network):
             problems.append(f"{machine['name']}: address {address} must lie in {network}, from .3 to .254.")
         if address in owner:
             problems.append(f"{machine['name']} and {owner[address]} share the address {address}.")
@@ -99,15 +101,32 @@ def _address_problems(machines: Sequence[Mapping[str, str]], network: IPv4Networ
     return problems
 
 
+def _is_usable(address: str, network: IPv4Network) -> bool:
+    try:
+        last = int(IPv4Address(address)) - int(network.network_address)
+    except ValueError:
+        return False
+    return 3 <= last <= 254
+
+
 def _ownership_problems(
-    name: str, image: str, seen: Mapping[str, Any], networks: Sequence[Mapping[str, Any]]
+    machines: Sequence[Mapping[str, str]],
+    name: str,
+    image: str,
+    seen: Mapping[str, Any],
+    networks: Sequence[Mapping[str, Any]],
 ) -> list[str]:
+    # The machines of a lab called payaid-b begin like those of payaid: only an equal name is in the way.
+    wanted = {f"{name}-{machine['name']}" for machine in machines}
     problems = [
         f"The container {stranger} exists and is not this lab's: choose another lab_name (LAB_NAME)."
         for stranger in seen["strangers"]
+        if stranger in wanted
     ]
     if any(n["name"] == name and not n["ours"] for n in networks):
-        problems.append(f"The network {name} exists and is not this lab's: choose another lab_name (LAB_NAME).")
+        problems.append(
+            f"The network {name} exists and is not this lab's: choose another lab_name (LAB_NAME)."
+        )
     if other := sorted({used for used in seen["machines"].values() if used and used != image}):
         problems.append(
             f"The lab {name} runs machines of another image ({', '.join(other)}, wanted {image}): "
@@ -122,7 +141,8 @@ def _network_problems(
     mine = [ip_network(s) for n in networks if n["name"] == name for s in n["subnets"]]
     if mine and network not in mine:
         return [
-            f"The network {name} has the subnet {mine[0]}, wanted {network}: `make lab-down` first, or keep LAB_SUBNET."
+            f"The network {name} has the subnet {mine[0]}, wanted {network}: "
+            "`make lab-down` first, or keep LAB_SUBNET."
         ]
     for other in networks:
         if other["name"] != name and any(network.overlaps(ip_network(s)) for s in other["subnets"]):
@@ -148,7 +168,10 @@ def _parse_routes(text: str) -> list[tuple[str, IPv4Network]]:
 def _memory_problems(
     machines: Sequence[Mapping[str, str]], seen: Mapping[str, Any], meminfo: str, per_machine_mb: int
 ) -> list[str]:
-    available_mb = next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable:")) // 1024
+    available_mb = (
+        next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
+        // 1024
+    )
     to_start = len({m["name"] for m in machines} - set(seen["running"]))
     if (needed := to_start * per_machine_mb) > available_mb:
         return [

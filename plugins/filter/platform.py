@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 from itertools import product
 from typing import Any
 
@@ -39,7 +39,7 @@ def platform_hosts(groups: Groups) -> list[str]:
 
 
 def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
-    """Return a sentence for each thing that makes the inventory impossible; none when it describes a platform."""
+    """Return a sentence for each thing that makes the inventory impossible; none when it is a platform."""
     problems = [
         f"The group {group} is empty: list at least one {what} in the inventory."
         for group, what in NEEDED_GROUPS.items()
@@ -57,11 +57,13 @@ def _primary_problems(groups: Groups) -> list[str]:
     problems = []
     if len(primaries) > 1:
         problems.append(
-            f"The group postgres_primary lists {' and '.join(primaries)}: exactly one server takes writes, so "
-            "move the others to postgres_replicas."
+            f"The group postgres_primary lists {' and '.join(primaries)}: exactly one server takes writes, "
+            "so move the others to postgres_replicas."
         )
     if both := [host for host in primaries if host in (groups.get("postgres_replicas") or ())]:
-        problems.append(f"{both[0]} is in postgres_primary and in postgres_replicas: take it out of one of them.")
+        problems.append(
+            f"{both[0]} is in postgres_primary and in postgres_replicas: take it out of one of them."
+        )
     return problems
 
 
@@ -71,14 +73,18 @@ def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
     for host in hosts:
         address = str(hostvars[host].get("platform_address") or "")
         if not address:
-            problems.append(f"{host} has no platform_address: set it to the IP address that the others reach it at.")
+            problems.append(
+                f"{host} has no platform_address: set it to the IPv4 address that the others reach it at."
+            )
             continue
         try:
-            ip_address(address)
+            IPv4Address(address)
         except ValueError:
-            problems.append(f"{host} has platform_address={address}, which is not an IP address.")
+            problems.append(f"{host} has platform_address={address}, which is not an IPv4 address.")
         if address in owner:
-            problems.append(f"{owner[address]} and {host} share platform_address={address}: each needs its own.")
+            problems.append(
+                f"{owner[address]} and {host} share platform_address={address}: each needs its own."
+            )
         owner[address] = host
     return problems
 
@@ -91,8 +97,9 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     needed = 3 * (replicas + 1)
     if instances < needed:
         return [
-            f"redis_cluster_replicas={replicas} needs at least {needed} Redis instances for 3 masters, and redis_nodes "
-            f"({', '.join(hosts)}) has {instances}: add machines, or ports to redis_cluster_ports."
+            f"redis_cluster_replicas={replicas} needs at least {needed} Redis instances for 3 masters, "
+            f"and redis_nodes ({', '.join(hosts)}) has {instances}: "
+            "add machines, or ports to redis_cluster_ports."
         ]
     return []
 
@@ -117,8 +124,12 @@ def machine_problems(groups: Groups, hostvars: HostVars) -> list[str]:
         answer = hostvars[host].get("platform_answer") or {}
         if answer.get("unreachable"):
             address = hostvars[host].get("ansible_host", host)
-            said = " ".join(str(answer.get("msg", "")).split())
-            problems.append(f"{host} (ansible_host={address}) cannot be reached over SSH: {said}")
+            said = (
+                " ".join(str(answer.get("msg", "")).removeprefix("Task failed: ").split()).rstrip(".") + "."
+            )
+            problems.append(
+                f"{host} (ansible_host={address}) cannot be reached over SSH: {said.rstrip('.')}."
+            )
             continue
         facts = hostvars[host].get("ansible_facts") or {}
         system, release = facts.get("distribution"), facts.get("distribution_major_version")
@@ -132,8 +143,10 @@ def machine_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     return problems
 
 
-def redis_instances(hosts: Iterable[str], hostvars: HostVars, *, addressed: bool = True) -> list[dict[str, Any]]:
-    """Return every Redis instance of the cluster: one for each machine and port, in the machine's own zone."""
+def redis_instances(
+    hosts: Iterable[str], hostvars: HostVars, *, addressed: bool = True
+) -> list[dict[str, Any]]:
+    """Return every Redis instance of the cluster: one a machine and port, in the machine's own zone."""
     return [
         {
             "host": str(hostvars[host]["platform_address"]) if addressed else host,
@@ -156,10 +169,12 @@ def endpoints_of(hosts: Iterable[str], hostvars: HostVars, ports: Sequence[int])
 
 
 def probe_entries(hosts: Iterable[str], hostvars: HostVars) -> list[dict[str, str]]:
-    """Return what platform_probe takes for load balancers, with the certificate that each was seen to show."""
+    """Return what platform_probe takes for load balancers, with the certificate that each one shows."""
     found = []
     for host in hosts:
-        certificate = b64decode((hostvars[host].get("__platform_certificate") or {}).get("content") or "").decode()
+        certificate = b64decode(
+            (hostvars[host].get("__platform_certificate") or {}).get("content") or ""
+        ).decode()
         scheme = "https" if certificate else "http"
         address = hostvars[host]["platform_address"]
         found.append({"name": host, "url": f"{scheme}://{address}", "certificate": certificate})

@@ -11,9 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError
+from urllib.request import HTTPSHandler, OpenerDirector, ProxyHandler, Request, build_opener
 from uuid import uuid4
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -46,27 +47,39 @@ class Answer:
 
 
 class Client:
-    """JSON over HTTP; an answer that is no JSON object, or none at all, has the status 0 or its own and no body."""
+    """JSON over HTTP. No answer has the status 0; one that is no JSON object has an empty body."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
+        self._openers: dict[str, OpenerDirector] = {}
 
     def get(self, url: str, certificate: str = "") -> Answer:
-        return self._send(Request(url, headers={"X-Tenant-ID": TENANT}), certificate)  # noqa: S310  # urls are given
+        request = Request(url, headers={"X-Tenant-ID": TENANT})  # noqa: S310  # urls are given
+        return self._send(request, certificate)
 
     def post(self, url: str, body: Mapping[str, str]) -> Answer:
         headers = {"Content-Type": "application/json", "X-Tenant-ID": TENANT, "Idempotency-Key": uuid4().hex}
-        return self._send(Request(url, data=json.dumps(body).encode(), headers=headers), "")  # noqa: S310  # given
+        request = Request(url, data=json.dumps(body).encode(), headers=headers)  # noqa: S310  # urls are given
+        return self._send(request, "")
 
     def _send(self, request: Request, certificate: str) -> Answer:
-        context = ssl.create_default_context(cadata=certificate or None)
         try:
-            with urlopen(request, timeout=self._timeout, context=context) as answer:  # noqa: S310  # urls are given
-                return Answer(answer.status, self._decode(answer.read()))
-        except HTTPError as error:
-            return Answer(error.code, self._decode(error.read()))
-        except (URLError, OSError) as error:
+            try:
+                with self._opener(certificate).open(request, timeout=self._timeout) as answer:
+                    return Answer(answer.status, self._decode(answer.read()))
+            except HTTPError as error:
+                with error:
+                    return Answer(error.code, self._decode(error.read()))
+        # HTTPException: a server that ends in the middle of its answer.
+        except (OSError, HTTPException) as error:
             return Answer(0, {"error": str(getattr(error, "reason", error))})
+
+    def _opener(self, certificate: str) -> OpenerDirector:
+        """Make an opener once a certificate. No proxy of the environment stands before what is asked."""
+        if certificate not in self._openers:
+            context = ssl.create_default_context(cadata=certificate or None)
+            self._openers[certificate] = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
+        return self._openers[certificate]
 
     @staticmethod
     def _decode(raw: bytes) -> Mapping[str, Any]:
@@ -77,7 +90,9 @@ class Client:
         return body if isinstance(body, dict) else {}
 
 
-def ask_entry(client: Client, entry: Entry, nodes: Sequence[str], clock: Callable[[], float], patience: float) -> dict[str, int]:
+def ask_entry(
+    client: Client, entry: Entry, nodes: Sequence[str], clock: Callable[[], float], patience: float
+) -> dict[str, int]:
     """Send requests through one load balancer until every node has answered; return how often each did."""
     answered: Counter[str] = Counter()
     until = clock() + patience
@@ -86,13 +101,14 @@ def ask_entry(client: Client, entry: Entry, nodes: Sequence[str], clock: Callabl
         last = client.get(f"{entry.url}/api/whoami", entry.certificate)
         if last.status == 200:
             answered[str(last.body.get("node"))] += 1
-        if set(nodes) <= set(answered):
-            return dict(answered)
+            if set(nodes) <= set(answered):
+                return dict(answered)
         time.sleep(0.02)
-    missing = ", ".join(sorted(set(nodes) - set(answered)))
+    missing = ", ".join(sorted(set(nodes) - set(answered))) or "any node"
     raise Refusal(
-        f"{entry.name} ({entry.url}): no answer from {missing} within {patience:.0f} s; the last answer was {last.status} "
-        f"{dict(last.body)}. See whether those nodes are healthy, and {entry.name}'s /var/log/nginx/error.log.",
+        f"{entry.name} ({entry.url}): no answer from {missing} within {patience:.0f} s; the last answer was "
+        f"{last.status} {dict(last.body)}. See whether those nodes are healthy, and {entry.name}'s "
+        "/var/log/nginx/error.log.",
         answered=dict(answered),
     )
 
@@ -103,9 +119,10 @@ def write_and_read(
     """Write a contact through one node and read it through another; return how long that took."""
     began = clock()
     written = client.post(
-        f"{writer.url}/api/contacts", {"name": "Platform probe", "email": f"{uuid4().hex}@platform-probe.invalid"}
+        f"{writer.url}/api/contacts",
+        {"name": "Platform probe", "email": f"{uuid4().hex}@platform-probe.invalid"},
     )
-    if written.status != 201:
+    if written.status != 201 or "id" not in written.body:
         raise Refusal(
             f"{writer.node} ({writer.url}) did not accept a contact: {written.status} {dict(written.body)}. "
             "See its journal, and whether PgBouncer's app_rw leads to the primary.",
@@ -123,6 +140,6 @@ def write_and_read(
             }
         time.sleep(0.1)
     raise Refusal(
-        f"The contact {contact}, written through {writer.node}, could not be read through {reader.node} within "
-        f"{patience:.0f} s: {read.status} {dict(read.body)}. See whether the replicas stream.",
+        f"The contact {contact}, written through {writer.node}, could not be read through {reader.node} "
+        f"within {patience:.0f} s: {read.status} {dict(read.body)}. See whether the replicas stream.",
     )

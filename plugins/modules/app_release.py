@@ -11,8 +11,8 @@ module: app_release
 short_description: Serves a release from the app processes of a host
 version_added: 0.1.0
 description:
-  - Points the link C(current) at an unpacked release and restarts the host's app processes one after the other, each
-    only when the one before it serves the release and is healthy.
+  - Points the link C(current) at an unpacked release and restarts the host's app processes one after the
+    other, each only when the one before it serves the release and is healthy.
   - A process is restarted when it does not run, when it names another release at C(/api/whoami), or when a
     configuration file is younger than it is; so a run that was killed is completed by the next one.
   - When a process does not become healthy, the module fails there and leaves the remaining processes alone.
@@ -83,7 +83,6 @@ actions:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.payaid.scaling.plugins.module_utils._app.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._app.plan import plan
@@ -91,7 +90,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
         argument_spec={
             "release": {"type": "str", "required": True},
             "release_dir": {"type": "path", "required": True},
@@ -107,12 +106,15 @@ def main() -> None:
     given: dict[str, t.Any] = module.params
     desired = Desired(given["release"], given["release_dir"], tuple(given["ports"]))
     host = Host(
-        lambda argv: str(module.run_command(list(argv), check_rc=True)[1]),
+        lambda argv: module.run_command(list(argv)),  # type: ignore[no-untyped-call]  # no types either
         **{name: given[name] for name in ("link", "unit", "config_files", "health_path", "timeout")},
     )
     try:
         outcome = converge(
-            lambda: host.observe(desired), lambda state: plan(state, desired), host, check_mode=module.check_mode
+            lambda: host.observe(desired),
+            lambda state: plan(state, desired),
+            host,
+            check_mode=module.check_mode,
         )
     except Refusal as refusal:
         module.fail_json(msg=refusal.message, **refusal.details)

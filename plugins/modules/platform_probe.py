@@ -11,11 +11,11 @@ module: platform_probe
 short_description: Asks the whole platform from outside
 version_added: 0.1.0
 description:
-  - Sends requests through every load balancer until each app node has answered, then writes a contact through one node
-    and reads it through another.
+  - Sends requests through every load balancer until each app node has answered, then writes a contact
+    through one node and reads it through another.
   - It fails with one sentence that names the load balancer or node which did not do its part.
-  - The contact belongs to the tenant C(platform-probe) and stays in the database; since nothing of the platform
-    changes by it, the module reports no change. In check mode it is not written.
+  - The contact belongs to the tenant C(platform-probe) and stays in the database; since nothing of the
+    platform changes by it, the module reports no change. In check mode it is not written.
 author:
   - The payaid.scaling maintainers (@payaid)
 extends_documentation_fragment:
@@ -37,7 +37,7 @@ options:
         type: str
         required: true
       certificate:
-        description: Certificate in PEM that the connection trusts, for one that no public authority has signed.
+        description: Certificate in PEM to trust, for one that no public authority has signed.
         type: str
         default: ""
   processes:
@@ -55,7 +55,8 @@ options:
         type: str
         required: true
   contacts:
-    description: Whether to write and read a contact; an app without that part of the contract sets it to V(false).
+    description:
+      - Whether to write and read a contact; an app without that part of the contract sets it to V(false).
     type: bool
     default: true
   timeout:
@@ -91,9 +92,14 @@ import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._probe import Client, Entry, Process, ask_entry, write_and_read
+from ansible_collections.payaid.scaling.plugins.module_utils._probe import (
+    Client,
+    Entry,
+    Process,
+    ask_entry,
+    write_and_read,
+)
 
 ENTRY = {
     "name": {"type": "str", "required": True},
@@ -104,7 +110,7 @@ PROCESS = {"node": {"type": "str", "required": True}, "url": {"type": "str", "re
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
         argument_spec={
             "entries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
             "processes": {"type": "list", "elements": "dict", "required": True, "options": PROCESS},

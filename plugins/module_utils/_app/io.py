@@ -10,13 +10,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired, Process, State
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 
-Run = Callable[[Sequence[str]], str]
+# Runs a command and returns its exit status, output and errors.
+Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 
 class Host:
@@ -31,15 +33,22 @@ class Host:
         self._config_files = config_files
         self._health_path = health_path
         self._timeout = timeout
+        # The processes of this host are never behind a proxy, whatever the environment says.
+        self._opener = build_opener(ProxyHandler({}))
 
     def observe(self, desired: Desired) -> State:
         units = self._show_units(desired.ports)
-        written = [os.lstat(path).st_mtime for path in (self._link, *self._config_files) if os.path.lexists(path)]
+        # ctime: a package puts its files in place with the time at which they were built.
+        written = [
+            os.lstat(path).st_ctime for path in (self._link, *self._config_files) if os.path.lexists(path)
+        ]
         return State(
             link_target=os.readlink(self._link) if os.path.islink(self._link) else "",
             configured_at=max(written, default=0.0),
             units_stale=any(unit["NeedDaemonReload"] == "yes" for unit in units),
-            processes=tuple(self._process(port, unit) for port, unit in zip(desired.ports, units, strict=True)),
+            processes=tuple(
+                self._process(port, unit) for port, unit in zip(desired.ports, units, strict=True)
+            ),
         )
 
     def point_link(self, target: str) -> None:
@@ -51,34 +60,44 @@ class Host:
         os.replace(fresh, self._link)
 
     def reload_units(self) -> None:
-        self._run(["systemctl", "daemon-reload"])
+        self._systemctl("daemon-reload")
 
     def enable(self, port: int) -> None:
-        self._run(["systemctl", "enable", "--quiet", self._unit_of(port)])
+        self._systemctl("enable", "--quiet", self._unit_of(port))
 
     def restart(self, port: int, release: str) -> None:
-        self._run(["systemctl", "restart", self._unit_of(port)])
+        self._systemctl("restart", self._unit_of(port))
         deadline = time.monotonic() + self._timeout
         while True:
             serving = self._release_of(port)
-            health = self._get(port, self._health_path)
-            if serving == release and health[0] == 200:
+            status, said = self._get(port, self._health_path)
+            if serving == release and status == 200:
                 return
             if time.monotonic() > deadline:
                 raise Refusal(
-                    f"{socket.gethostname()}: the process on port {port} did not serve release {release} within "
-                    f"{self._timeout:.0f} s (it names {serving or 'none'}; {self._health_path} says {health[1]}): look "
-                    f"with `journalctl -u {self._unit_of(port)}`. The other processes were left alone.",
+                    f"{socket.gethostname()}: the process on port {port} did not serve release {release} "
+                    f"within {self._timeout:.0f} s (it names {serving or 'none'}; {self._health_path} says "
+                    f"{said}): look with `journalctl -u {self._unit_of(port)}`. "
+                    "The other processes were left alone.",
                     port=port,
                 )
             time.sleep(0.25)
+
+    def _systemctl(self, *arguments: str) -> str:
+        status, output, errors = self._run(["systemctl", *arguments])
+        if status:
+            said = errors.strip().rstrip(".") or f"exit status {status}"
+            raise Refusal(
+                f"{socket.gethostname()}: `systemctl {' '.join(arguments)}` failed: {said}.", rc=status
+            )
+        return output
 
     def _unit_of(self, port: int) -> str:
         return self._unit.format(port=port)
 
     def _show_units(self, ports: Sequence[int]) -> list[dict[str, str]]:
         wanted = "ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
-        output = self._run(["systemctl", "show", f"--property={wanted}", *(self._unit_of(port) for port in ports)])
+        output = self._systemctl("show", f"--property={wanted}", *(self._unit_of(port) for port in ports))
         return [
             dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")
         ]
@@ -105,12 +124,14 @@ class Host:
             return ""
         return str(answer.get("release", "")) if isinstance(answer, dict) else ""
 
-    @staticmethod
-    def _get(port: int, path: str) -> tuple[int, str]:
+    def _get(self, port: int, path: str) -> tuple[int, str]:
         try:
-            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:  # noqa: S310  # always http
-                return answer.status, answer.read(65536).decode(errors="replace")
-        except HTTPError as error:
-            return error.code, f"{error.code} {error.read(2048).decode(errors='replace')}"
-        except (URLError, OSError) as error:
+            try:
+                with self._opener.open(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                    return answer.status, answer.read(65536).decode(errors="replace")
+            except HTTPError as error:
+                with error:
+                    return error.code, f"{error.code} {error.read(2048).decode(errors='replace')}"
+        # HTTPException: a process that ends in the middle of its answer.
+        except (OSError, HTTPException) as error:
             return 0, f"nothing ({getattr(error, 'reason', error)})"

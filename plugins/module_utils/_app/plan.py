@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which steps bring a host's processes to a release: one process after the other, so that one always serves."""
+"""Which steps bring a host to a release: one process after the other, so that one always serves."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ class RestartProcess:
     reason: str
 
     def describe(self) -> str:
-        return f"Restart the process on port {self.port} and wait until it serves {self.release}: {self.reason}."
+        return (
+            f"Restart the process on port {self.port} and wait until it serves {self.release}: {self.reason}."
+        )
 
     def simulate(self, state: State) -> State:
         now = state.configured_at + 1
@@ -100,10 +102,12 @@ def plan(state: State, desired: Desired) -> tuple[Step[State, IO], ...]:
             steps.append(EnableProcess(port))
         if not process.active:
             steps.append(RestartProcess(port, desired.release, "it does not run"))
-        elif switching or process.release != desired.release:
+        elif process.release != desired.release:
             steps.append(
-                RestartProcess(port, desired.release, f"it serves {process.release or 'no release it can name'}")
+                RestartProcess(
+                    port, desired.release, f"it serves {process.release or 'no release it can name'}"
+                )
             )
-        elif process.started_at < state.configured_at:
+        elif switching or process.started_at < state.configured_at:
             steps.append(RestartProcess(port, desired.release, "its configuration is younger than it is"))
     return tuple(steps)

@@ -4,7 +4,7 @@ import './style.css'
 
 export const metadata: Metadata = {
   title: 'PayAid reference',
-  description: 'A small application that keeps the platform’s contract.',
+  description: 'A small application that keeps its contract with the platform.',
 }
 
 export default function Layout({ children }: { children: ReactNode }) {

@@ -1,0 +1,296 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbooks compute from an inventory, a row a case."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import pytest
+from ansible_collections.payaid.scaling.plugins.filter.platform import (
+    NEEDED_SECRETS,
+    FilterModule,
+    addresses_of,
+    endpoints_of,
+    machine_problems,
+    platform_hosts,
+    probe_entries,
+    probe_processes,
+    redis_instances,
+    topology_problems,
+)
+
+GROUPS = {
+    "load_balancers": ["lb1"],
+    "app_nodes": ["app1", "app2"],
+    "postgres_primary": ["pg1"],
+    "postgres_replicas": ["pg2"],
+    "redis_nodes": ["redis1", "redis2", "redis3"],
+    "monitoring": ["mon1"],
+}
+HOSTS = ["lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3"]
+HOSTVARS: dict[str, dict[str, Any]] = {
+    host: {
+        "ansible_host": f"192.0.2.{number}",
+        "platform_address": f"10.0.0.{number}",
+        "platform_answer": {"unreachable": False},
+        "ansible_facts": {
+            "distribution": "Debian",
+            "distribution_major_version": "13",
+            "hostname": f"{host}-name",
+        },
+        **dict.fromkeys(NEEDED_SECRETS, "secret"),
+    }
+    for number, host in enumerate(HOSTS, start=11)
+}
+
+
+class Inventory(NamedTuple):
+    groups: dict[str, list[str]]
+    hostvars: dict[str, dict[str, Any]]
+
+
+Change = Callable[[Inventory], object]
+
+
+def group(name: str, *hosts: str) -> Change:
+    return lambda given: given.groups.update({name: list(hosts)})
+
+
+def no_group(name: str) -> Change:
+    return lambda given: given.groups.pop(name)
+
+
+def variable(name: str, value: Any, *hosts: str) -> Change:
+    return lambda given: [given.hostvars[host].update({name: value}) for host in hosts or HOSTS]
+
+
+def no_variable(name: str, *hosts: str) -> Change:
+    return lambda given: [given.hostvars[host].pop(name) for host in hosts or HOSTS]
+
+
+def inventory(*changes: Change) -> Inventory:
+    given = Inventory(deepcopy(GROUPS), deepcopy(HOSTVARS))
+    for change in changes:
+        change(given)
+    return given
+
+
+def hostvars_with(*changes: Change) -> dict[str, dict[str, Any]]:
+    return inventory(*changes).hostvars
+
+
+FINE: dict[str, list[Change]] = {
+    "the full platform": [],
+    "no replicas of the database": [no_group("postgres_replicas")],
+    "an empty group of replicas": [group("postgres_replicas")],
+    "a machine with two tasks": [group("load_balancers", "app1")],
+    "three Redis instances without replicas": [
+        variable("redis_cluster_replicas", 0),
+        variable("redis_cluster_ports", [6379]),
+    ],
+    "one Redis machine with six instances": [
+        group("redis_nodes", "redis1"),
+        variable("redis_cluster_ports", list(range(6379, 6385))),
+    ],
+}
+
+
+@pytest.mark.parametrize("changes", FINE.values(), ids=FINE)
+def test_a_platform_has_no_problem(changes: list[Change]) -> None:
+    assert topology_problems(*inventory(*changes)) == []
+
+
+IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
+    "no load balancers": (
+        [group("load_balancers")],
+        ["The group load_balancers is empty: list at least one load balancer in the inventory."],
+    ),
+    "no app nodes": (
+        [no_group("app_nodes")],
+        ["The group app_nodes is empty: list at least one app node in the inventory."],
+    ),
+    "no primary": (
+        [group("postgres_primary")],
+        ["The group postgres_primary is empty: list at least one PostgreSQL primary in the inventory."],
+    ),
+    "no Redis machines": (
+        [group("redis_nodes")],
+        ["The group redis_nodes is empty: list at least one Redis machine in the inventory."],
+    ),
+    "two primaries": (
+        [group("postgres_primary", "pg1", "pg2"), group("postgres_replicas")],
+        [
+            "The group postgres_primary lists pg1 and pg2: exactly one server takes writes, "
+            "so move the others to postgres_replicas."
+        ],
+    ),
+    "a primary that is a replica": (
+        [group("postgres_replicas", "pg2", "pg1")],
+        ["pg1 is in postgres_primary and in postgres_replicas: take it out of one of them."],
+    ),
+    "three Redis instances for masters with a replica each": (
+        [variable("redis_cluster_ports", [6379]), variable("redis_cluster_replicas", 1)],
+        [
+            "redis_cluster_replicas=1 needs at least 6 Redis instances for 3 masters, and redis_nodes "
+            "(redis1, redis2, redis3) has 3: add machines, or ports to redis_cluster_ports."
+        ],
+    ),
+    "six Redis instances for masters with two replicas each": (
+        [variable("redis_cluster_replicas", "2")],
+        [
+            "redis_cluster_replicas=2 needs at least 9 Redis instances for 3 masters, and redis_nodes "
+            "(redis1, redis2, redis3) has 6: add machines, or ports to redis_cluster_ports."
+        ],
+    ),
+    "an address twice": (
+        [variable("platform_address", "10.0.0.11", "app2")],
+        ["lb1 and app2 share platform_address=10.0.0.11: each needs its own."],
+    ),
+    "no address": (
+        [no_variable("platform_address", "redis2")],
+        ["redis2 has no platform_address: set it to the IPv4 address that the others reach it at."],
+    ),
+    "a name for an address": (
+        [variable("platform_address", "pg1.example.org", "pg1")],
+        ["pg1 has platform_address=pg1.example.org, which is not an IPv4 address."],
+    ),
+    # The access rules and the lists of nodes are written for IPv4.
+    "an IPv6 address": (
+        [variable("platform_address", "2001:db8::1", "pg1")],
+        ["pg1 has platform_address=2001:db8::1, which is not an IPv4 address."],
+    ),
+    **{
+        f"no {secret}": (
+            [no_variable(secret)],
+            [f"{secret} is not set for lb1: put it into the inventory's vault (ansible-vault edit)."],
+        )
+        for secret in NEEDED_SECRETS
+    },
+    "an empty secret": (
+        [variable("vault_redis_password", "")],
+        ["vault_redis_password is not set for lb1: put it into the inventory's vault (ansible-vault edit)."],
+    ),
+    "two problems": (
+        [group("app_nodes"), variable("platform_address", "10.0.0.11", "pg2")],
+        [
+            "The group app_nodes is empty: list at least one app node in the inventory.",
+            "lb1 and pg2 share platform_address=10.0.0.11: each needs its own.",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_an_impossible_inventory_is_said_to_be(changes: list[Change], said: list[str]) -> None:
+    assert topology_problems(*inventory(*changes)) == said
+
+
+def test_an_inventory_of_nothing_is_said_to_be() -> None:
+    assert [problem.split(" is empty")[0] for problem in topology_problems({}, {})] == [
+        "The group load_balancers",
+        "The group app_nodes",
+        "The group postgres_primary",
+        "The group redis_nodes",
+    ]
+
+
+MACHINES: dict[str, tuple[list[Change], list[str]]] = {
+    "all well": ([], []),
+    "Debian 12": (
+        [variable("ansible_facts", {"distribution": "Debian", "distribution_major_version": "12"})],
+        [],
+    ),
+    "not asked": ([no_variable("platform_answer"), no_variable("ansible_facts")], []),
+    "an unknown Debian": (
+        [variable("ansible_facts", {"distribution": "Debian", "distribution_major_version": "11"}, "pg1")],
+        ["pg1 runs Debian 11: the platform knows Debian 12 and 13 (distribution_major_version)."],
+    ),
+    "another system": (
+        [variable("ansible_facts", {"distribution": "Fedora", "distribution_major_version": "13"}, "app1")],
+        ["app1 runs Fedora 13: the platform knows Debian 12 and 13 (distribution_major_version)."],
+    ),
+    "a host that cannot be reached": (
+        [
+            variable(
+                "platform_answer", {"unreachable": True, "msg": "Failed to connect:\n  timed out."}, "redis3"
+            )
+        ],
+        ["redis3 (ansible_host=192.0.2.18) cannot be reached over SSH: Failed to connect: timed out."],
+    ),
+    "a host that has no address to reach it at": (
+        [variable("platform_answer", {"unreachable": True, "msg": "No route"}), no_variable("ansible_host")],
+        [f"{host} (ansible_host={host}) cannot be reached over SSH: No route." for host in HOSTS],
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "said"), MACHINES.values(), ids=MACHINES)
+def test_a_machine_that_cannot_be_worked_on_is_said_to_be(changes: list[Change], said: list[str]) -> None:
+    assert machine_problems(*inventory(*changes)) == said
+
+
+def test_every_host_of_the_platform_is_listed_once() -> None:
+    assert platform_hosts(GROUPS | {"load_balancers": ["app1", "lb1"]}) == [
+        "app1",
+        "lb1",
+        "app2",
+        "pg1",
+        "pg2",
+        "redis1",
+        "redis2",
+        "redis3",
+    ]
+
+
+def test_every_port_of_a_machine_is_an_instance_in_its_zone() -> None:
+    hostvars = hostvars_with(
+        variable("redis_cluster_ports", ["7000"], "redis2"), variable("platform_zone", "hall2", "redis2")
+    )
+    assert redis_instances(["redis1", "redis2"], hostvars) == [
+        {"host": "10.0.0.16", "port": 6379, "zone": "redis1"},
+        {"host": "10.0.0.16", "port": 6380, "zone": "redis1"},
+        {"host": "10.0.0.17", "port": 7000, "zone": "hall2"},
+    ]
+
+
+def test_addresses_take_a_suffix() -> None:
+    assert addresses_of(["app1", "app2"], HOSTVARS) == ["10.0.0.12", "10.0.0.13"]
+    assert addresses_of(["app1"], HOSTVARS, "/32") == ["10.0.0.12/32"]
+
+
+def test_neighbouring_endpoints_are_on_different_machines() -> None:
+    assert endpoints_of(["app1", "app2"], HOSTVARS, [3000, 3001]) == [
+        "10.0.0.12:3000",
+        "10.0.0.13:3000",
+        "10.0.0.12:3001",
+        "10.0.0.13:3001",
+    ]
+
+
+def test_a_load_balancer_is_asked_over_what_it_serves() -> None:
+    hostvars = hostvars_with(
+        variable("__platform_certificate", {"content": b64encode(b"PEM").decode()}, "lb1")
+    )
+    assert probe_entries(["lb1"], hostvars) == [
+        {"name": "lb1", "url": "https://10.0.0.11", "certificate": "PEM"}
+    ]
+    assert probe_entries(["lb1"], HOSTVARS) == [{"name": "lb1", "url": "http://10.0.0.11", "certificate": ""}]
+    hostvars = hostvars_with(variable("__platform_certificate", {"skipped": True}, "lb1"))
+    assert probe_entries(["lb1"], hostvars)[0]["url"] == "http://10.0.0.11"
+
+
+def test_a_process_is_known_by_the_name_its_node_gives_itself() -> None:
+    hostvars = hostvars_with(no_variable("ansible_facts", "app2"))
+    assert probe_processes(["app1", "app2"], hostvars, [3000]) == [
+        {"node": "app1-name", "url": "http://10.0.0.12:3000"},
+        {"node": "app2", "url": "http://10.0.0.13:3000"},
+    ]
+
+
+def test_every_filter_is_offered() -> None:
+    assert all(callable(function) for function in FilterModule().filters().values())

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The table that `make show` ends with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.payaid.scaling.plugins.filter.show import FilterModule, platform_table
+
+GROUPS = {
+    "load_balancers": ["lb1"],
+    "app_nodes": ["app1"],
+    "postgres_primary": ["pg1"],
+    "postgres_replicas": ["pg2", "pg3"],
+    "redis_nodes": ["redis1", "redis2"],
+}
+SILENT: dict[str, dict[str, Any]] = {
+    host: {"platform_address": f"10.0.0.{number}"}
+    for number, host in enumerate(["lb1", "app1", "pg1", "pg2", "pg3", "redis1", "redis2"], start=1)
+}
+SILENT["app1"] |= {"platform_app_ports": [3000, 3001], "app_node_release": "1.4.2"}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "lb1": {"__platform_health": {"json": {"status": "healthy"}}},
+    "pg1": {
+        "__platform_replication": {
+            "query_result": [{"replica": "pg2", "state": "streaming", "behind_bytes": 56}]
+        }
+    },
+    "redis1": {
+        "__platform_redis": {
+            "nodes": [
+                {"addr": "10.0.0.6:6380", "role": "replica"},
+                {"addr": "10.0.0.6:6379", "role": "master"},
+                {"addr": "10.0.0.60:6379", "role": "master"},
+            ]
+        }
+    },
+}
+
+
+def said(hostvars: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return what is said of each host: all behind its name and address."""
+    return {line.split()[0]: line.split(maxsplit=2)[2] for line in platform_table(GROUPS, hostvars)}
+
+
+def test_what_the_services_answered_is_said() -> None:
+    assert said({host: values | ANSWERS.get(host, {}) for host, values in SILENT.items()}) == {
+        "lb1": "nginx, healthy: https://10.0.0.1/",
+        "app1": "Next.js on 3000, 3001, release 1.4.2",
+        "pg1": "PostgreSQL primary, 1 replicas follow",
+        "pg2": "PostgreSQL replica, streaming, 56 bytes behind",
+        "pg3": "PostgreSQL replica, does not stream",
+        "redis1": "Redis Cluster, master on 6379, replica on 6380",
+        "redis2": "Redis Cluster, no node answers",
+    }
+
+
+def test_silence_is_said() -> None:
+    assert said(SILENT) == {
+        "lb1": "nginx, health unknown: https://10.0.0.1/",
+        "app1": "Next.js on 3000, 3001, release 1.4.2",
+        "pg1": "PostgreSQL primary, 0 replicas follow",
+        "pg2": "PostgreSQL replica, does not stream",
+        "pg3": "PostgreSQL replica, does not stream",
+        "redis1": "Redis Cluster, no node answers",
+        "redis2": "Redis Cluster, no node answers",
+    }
+
+
+def test_every_filter_is_offered() -> None:
+    assert FilterModule().filters() == {"platform_table": platform_table}
