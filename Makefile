@@ -107,4 +107,4 @@ molecule-all: setup-test app ## Every scenario on Debian 13 and 12
 
 .PHONY: benchmark
 benchmark: setup ## Time demo, site and an unchanged second run, as a table
-	@tests/benchmarks/site_run
+	@$(BIN)/python tests/benchmarks/site_run.py

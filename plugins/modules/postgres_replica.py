@@ -34,7 +34,9 @@ notes:
     connect to every database.
   - Tablespaces, data directories that are links or mount points, cascading, rewinding and cloning over data
     are not offered in this version.
-extends_documentation_fragment: payaid.scaling.attributes.converges
+extends_documentation_fragment:
+  - payaid.scaling.attributes
+  - payaid.scaling.attributes.converges
 options:
   version:
     description: Major version of PostgreSQL, the same as the primary's; 15 or later.

@@ -123,7 +123,7 @@ nodes:
     id: {description: Node id., type: str}
     addr: {description: Address as listed., type: str}
     zone: {description: Zone; none for a node that is not listed., type: str}
-    role: {description: V(master), V(replica), or V(unknown) for a node that nobody knows., type: str}
+    role: {description: "V(master), V(replica), or V(unknown) for a node that nobody knows.", type: str}
     master_id: {description: Node id of a replica's master., type: str}
     slots: {description: Ranges of slots., type: str, sample: 0-5460}
     flags: {description: Flags from CLUSTER NODES., type: list, elements: str}
@@ -141,7 +141,7 @@ health:
       type: str
     coverage: {description: Slots that have an owner, type: int, sample: 16384}
     views_agree: {description: Whether all nodes see the same slots and roles., type: bool}
-    open_slots: {description: Slots on the move, as CLUSTER NODES shows them., type: list, elements: str}
+    open_slots: {description: "Slots on the move, as CLUSTER NODES shows them.", type: list, elements: str}
     down: {description: Nodes that do not answer or are failing., type: list, elements: str}
     links_down: {description: Replicas whose link to their master is not up., type: list, elements: str}
     unlisted: {description: Members that are not listed., type: list, elements: str}

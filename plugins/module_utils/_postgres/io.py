@@ -95,7 +95,7 @@ class Host:
         desired = self.desired
         local, answer = self._local()
         config = self._config(answer)
-        marker, _ = self._marker()
+        marker, _note = self._marker()
         staging = os.path.lexists(desired.staging)
         disk = os.statvfs(host_system.existing_ancestor(desired.data_dir))
         reclaimable = host_system.tree_size(desired.staging) if marker and staging else 0
@@ -274,7 +274,7 @@ class Host:
         self.system.write(self.desired.marker, json.dumps(note) + "\n", 0o600)
 
     def _orphans(self) -> tuple[Process, ...]:
-        _, note = self._marker()
+        _marker, note = self._marker()
         if note.get("boot") != host_system.boot_id():
             return ()
         recorded = [Process(pid, started) for pid, started in note["processes"]]
@@ -330,7 +330,7 @@ class Host:
 
     def copy(self) -> None:
         desired = self.desired
-        marker, _ = self._marker()
+        marker, _note = self._marker()
         if marker is None:
             raise Refusal(f"{self.system.host}: {desired.marker} has vanished: run again.")
         self.system.make_dir(os.path.dirname(desired.staging))
@@ -339,9 +339,7 @@ class Host:
             process = self.system.start_gated(self._base_backup(), errors)
             with host_system.ended_on_exit(process) as leader:
                 self._write_note(marker, (leader,))
-                assert process.stdin is not None
-                process.stdin.write(b"go\n")
-                process.stdin.close()
+                self.system.open_gate(process)
                 self._watch(process, leader, marker)
             errors.seek(0)
             complaint = errors.read().decode(errors="replace")
@@ -415,7 +413,7 @@ class Host:
 
     def reload(self) -> None:
         def in_force() -> str | None:
-            local, _ = self._local()
+            local, _socket = self._local()
             # While it is starting it cannot be asked; the wait for streaming proves it instead.
             told = local.server != "up" or settings_in_force(local, self.desired)
             return None if told else "the new settings are not in force"

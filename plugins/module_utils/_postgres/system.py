@@ -93,6 +93,14 @@ class System:
             start_new_session=True,
         )
 
+    @staticmethod
+    def open_gate(process: subprocess.Popen[bytes]) -> None:
+        """Let a command that was started gated begin."""
+        if process.stdin is None:
+            raise ValueError("The command was not started gated.")
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+
     def missing(self, program: str) -> Refusal:
         version = next((part for part in program.split("/") if part.isdigit()), "")
         package = f"postgresql-{version}" if version else "postgresql-common"
@@ -194,7 +202,7 @@ def size_of(path: str) -> int:
 def tree_size(path: str) -> int:
     """Sum up a directory that may be shrinking or growing meanwhile."""
     total = 0
-    for folder, _, names in os.walk(path):
+    for folder, _folders, names in os.walk(path):
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 total += os.lstat(os.path.join(folder, name)).st_size
@@ -278,7 +286,7 @@ def end(processes: Sequence[Process], patience: float = 5) -> None:
 def ended_on_exit(process: subprocess.Popen[bytes]) -> Iterator[Process]:
     """Take the process and its children along when this run ends, by an error or by a signal."""
 
-    def leave(number: int, _: FrameType | None) -> None:
+    def leave(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -34,7 +34,7 @@ def lsn_to_text(lsn: int) -> str:
 def control_from_text(text: str) -> Control:
     """Parse pg_controldata as it prints with LC_ALL=C."""
     fields = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())
+        key.strip(): value.strip() for key, _sep, value in (line.partition(":") for line in text.splitlines())
     }
     try:
         return Control(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Union
 
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import missing_view
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
@@ -128,4 +128,4 @@ class Replicate:
         io.command(self.addr, "CLUSTER", "REPLICATE", str(master_id))
 
 
-Step = AddSlots | SetEpoch | Join | Replicate
+Step = Union[AddSlots, SetEpoch, Join, Replicate]  # noqa: UP007  # pylint misreads | between dataclasses

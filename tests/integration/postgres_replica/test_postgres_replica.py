@@ -303,7 +303,7 @@ def test_two_runs_at_once_do_not_meet(standby: Standby) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "another run is at work" in standby.refused()
-    out, _ = first.communicate(timeout=60)
+    out, _err = first.communicate(timeout=60)
     assert '"failed"' not in out
     assert standby.streams()
 

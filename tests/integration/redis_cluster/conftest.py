@@ -129,7 +129,7 @@ class Fleet:
 
     def start(self, count: int, *options: str, password: str | None = None) -> list[Server]:
         started = []
-        for _ in range(count):
+        for _number in range(count):
             port = free_port(self.ports)
             server = Server(port, self.folder / str(port), options, password)
             self.servers.append(server)

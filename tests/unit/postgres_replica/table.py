@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# ruff: noqa: E501  # a row is read across: one state, one line
+# ruff: noqa: E501  # a row is read across, up to ansible-test's 160 columns
 """The decision table: a state, and the steps or the refusal it calls for."""
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from .states import (
 )
 
 CLONE = "MarkClone Copy Swap WriteSettings Start AwaitStreaming RemoveMarker"
+COPY_AGAIN = CLONE.removeprefix("MarkClone ")
 AFTER_COPY = "Swap WriteSettings Start AwaitStreaming RemoveMarker"
 
 # fmt: off
@@ -42,16 +43,22 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "absent, never registered": (state(ABSENT, config={"registration": "missing"}), "clone", f"Register {CLONE}"),
     "absent, half registered": (state(ABSENT, config={"registration": "half"}), "clone", f"Register {CLONE}"),
     "absent, no slot, no passfile": (state(ABSENT, primary={"slot": None}, passfile=False), "clone", f"WritePassfile CreateSlot {CLONE}"),
-    "marked, nothing copied yet": (state(ABSENT, marker=COPYING), "clone", CLONE.removeprefix("MarkClone ")),
-    "marked, copy unfinished": (state(ABSENT, marker=COPYING, staging=True), "clone", f"DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "marked, orphan at work": (state(ABSENT, marker=COPYING, staging=True, orphans=2, primary={"slot": HELD}), "clone", f"EndOrphans DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "orphan holds the last senders": (state(ABSENT, marker=COPYING, orphans=2, primary={"senders_free": 0}), "clone", f"EndOrphans {CLONE.removeprefix('MarkClone ')}"),
+    "marked, nothing copied yet": (state(ABSENT, marker=COPYING), "clone", COPY_AGAIN),
+    "marked, copy unfinished": (state(ABSENT, marker=COPYING, staging=True), "clone", f"DiscardStaging {COPY_AGAIN}"),
+    "marked, orphan at work": (state(ABSENT, marker=COPYING, staging=True, orphans=2, primary={"slot": HELD}),
+        "clone", f"EndOrphans DiscardStaging {COPY_AGAIN}"),
+    "orphan holds the last senders": (state(ABSENT, marker=COPYING, orphans=2, primary={"senders_free": 0}), "clone", f"EndOrphans {COPY_AGAIN}"),
     "copied, not yet in place": (state(ABSENT, marker=COPIED, staging=True), "clone", AFTER_COPY),
-    "copied, the slot made anew since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": replace(FREE, restart_lsn=NOW)}), "clone", f"MarkClone DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "copied, the slot gone since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": None}), "clone", f"CreateSlot MarkClone DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "copied from another system": (state(ABSENT, marker=replace(COPIED, system_identifier=FOREIGN), staging=True), "clone", f"MarkClone DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "copied through another slot": (state(ABSENT, marker=replace(COPIED, slot="old"), staging=True), "clone", f"MarkClone DiscardStaging {CLONE.removeprefix('MarkClone ')}"),
-    "in place, never started": (state(replace(STOPPED, control_state="in production", backup_label=True), marker=COPIED, config={"owned": False, "conninfo": "", "slot": ""}), "configure", "WriteSettings Start AwaitStreaming RemoveMarker"),
+    "copied, the slot made anew since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": replace(FREE, restart_lsn=NOW)}),
+        "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
+    "copied, the slot gone since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": None}),
+        "clone", f"CreateSlot MarkClone DiscardStaging {COPY_AGAIN}"),
+    "copied from another system": (state(ABSENT, marker=replace(COPIED, system_identifier=FOREIGN), staging=True),
+        "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
+    "copied through another slot": (state(ABSENT, marker=replace(COPIED, slot="old"), staging=True), "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
+    "in place, never started": (
+        state(replace(STOPPED, control_state="in production", backup_label=True), marker=COPIED, config={"owned": False, "conninfo": "", "slot": ""}),
+        "configure", "WriteSettings Start AwaitStreaming RemoveMarker"),
     "started, not yet streaming": (state(CONNECTING, marker=COPIED), "configure", "AwaitStreaming RemoveMarker"),
     "streaming, still marked": (state(marker=COPIED), "configure", "RemoveMarker"),
     "streaming, a stale copy left": (state(marker=COPYING, staging=True), "configure", "DiscardStaging RemoveMarker"),
@@ -63,11 +70,15 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "starting with other settings": (state(STARTING, config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings Reload AwaitStreaming"),
     "connecting": (state(CONNECTING), "configure", "AwaitStreaming"),
     "connecting, our own slot held": (state(CONNECTING, primary={"slot": HELD}), "configure", "AwaitStreaming"),
-    "wrong conninfo on disk and in force": (state(replace(STREAMING, conninfo="host=old"), config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings Reload AwaitStreaming"),
+    "wrong conninfo on disk and in force": (state(replace(STREAMING, conninfo="host=old"), config={"owned": False, "conninfo": "host=old"}),
+        "configure", "WriteSettings Reload AwaitStreaming"),
     "wrong conninfo on disk only": (state(config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings"),
     "right on disk, not in force": (state(replace(STREAMING, conninfo="host=old")), "configure", "Reload AwaitStreaming"),
-    "wrong slot": (state(replace(STREAMING, slot="old", receiver=replace(RECEIVER, slot="old")), config={"owned": False, "slot": "old"}, primary={"slot": None}), "configure", "CreateSlot WriteSettings Reload AwaitStreaming"),
-    "stale lines in postgresql.auto.conf": (state(replace(STREAMING, slot="old"), config={"auto_clean": False, "slot": "old"}), "configure", "WriteSettings Reload AwaitStreaming"),
+    "wrong slot": (
+        state(replace(STREAMING, slot="old", receiver=replace(RECEIVER, slot="old")), config={"owned": False, "slot": "old"}, primary={"slot": None}),
+        "configure", "CreateSlot WriteSettings Reload AwaitStreaming"),
+    "stale lines in postgresql.auto.conf": (state(replace(STREAMING, slot="old"), config={"auto_clean": False, "slot": "old"}),
+        "configure", "WriteSettings Reload AwaitStreaming"),
     "from another host": (state(replace(STREAMING, receiver=replace(RECEIVER, host="10.0.0.9"))), "configure", "AwaitStreaming"),
     "receiver waits": (state(replace(STREAMING, receiver=replace(RECEIVER, status="waiting"))), "configure", "AwaitStreaming"),
     "passfile differs": (state(passfile=False), "configure", "WritePassfile"),
@@ -102,13 +113,15 @@ REFUSALS: dict[str, tuple[State, str]] = {
     "replay paused": (state(replace(STREAMING, replay="paused")), "is paused"),
     "replay pause requested": (state(replace(STREAMING, replay="pause requested")), "is pause requested"),
     "settings too low, running": (state(config={"limits": (("max_connections", 50),)}), "max_connections is 50 here and 100 on"),
-    "settings too low, clone": (state(ABSENT, config={"limits": (("max_prepared_transactions", 0),)}, primary={"limits": (("max_prepared_transactions", 9),)}), "max_prepared_transactions is 0 here and 9 on"),
+    "settings too low, clone": (state(ABSENT, config={"limits": (("max_prepared_transactions", 0),)}, primary={"limits": (("max_prepared_transactions", 9),)}),
+        "max_prepared_transactions is 0 here and 9 on"),
     "hot_standby off": (state(STOPPED, config={"hot_standby": False}), "hot_standby is off"),
     "files that are no data": (state(Local(data="unknown")), "no PostgreSQL data"),
     "a server on a half-made copy": (state(replace(PARTIAL, server="starting")), "a server runs on the half-made"),
     "data without configuration": (state(STOPPED, config={"registration": "missing"}), "and no /etc/postgresql/17/main/postgresql.conf"),
     "configuration of other data": (state(ABSENT, config={"registration": "elsewhere", "data_directory": "/srv/pg"}), "keeps its data in /srv/pg"),
-    "settings overridden": (state(config={"conninfo": "host=x", "source": "/etc/postgresql/17/main/conf.d/90-x.conf"}), "is set in /etc/postgresql/17/main/conf.d/90-x.conf"),
+    "settings overridden": (state(config={"conninfo": "host=x", "source": "/etc/postgresql/17/main/conf.d/90-x.conf"}),
+        "is set in /etc/postgresql/17/main/conf.d/90-x.conf"),
     "settings not included": (state(STOPPED, config={"conninfo": "", "slot": ""}), "include_dir 'conf.d'"),
     "link to clone into": (state(replace(EMPTY, symlink=True)), "is a symbolic link"),
     "mount point to clone into": (state(replace(EMPTY, mount_point=True)), "is a mount point"),

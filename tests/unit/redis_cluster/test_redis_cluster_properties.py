@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, permutations, product
 
@@ -24,6 +25,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.mode
     owned,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan import plan
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.steps import Step
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,11 +103,12 @@ def test_the_order_of_nodes_has_no_meaning(wanted: Desired, random: object) -> N
 @given(shapes())
 def test_zones_are_kept_apart_or_refused(wanted: Desired) -> None:
     strict = replace(wanted, require_zones=True)
+    refusal = ""
+    steps: Sequence[Step] = ()
     try:
         steps = plan(start(strict), strict)
     except Refusal as refused:
         refusal = refused.message
-        steps = ()
     if not steps:
         assert "anti_affinity=require cannot be kept" in refusal
         return

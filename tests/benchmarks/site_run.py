@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Times what people wait for, on a lab of its own, and prints a table.
 
 Nothing is asserted: the figures belong to the computer they were measured on. Each is set beside a reference
