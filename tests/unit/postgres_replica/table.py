@@ -45,15 +45,19 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "absent, no slot, no passfile": (state(ABSENT, primary={"slot": None}, passfile=False), "clone", f"WritePassfile CreateSlot {CLONE}"),
     "marked, nothing copied yet": (state(ABSENT, marker=COPYING), "clone", COPY_AGAIN),
     "marked, copy unfinished": (state(ABSENT, marker=COPYING, staging=True), "clone", f"DiscardStaging {COPY_AGAIN}"),
-    "marked, orphan at work": (state(ABSENT, marker=COPYING, staging=True, orphans=2, primary={"slot": HELD}),
+    "marked, orphan at work": (
+        state(ABSENT, marker=COPYING, staging=True, orphans=2, primary={"slot": HELD}),
         "clone", f"EndOrphans DiscardStaging {COPY_AGAIN}"),
     "orphan holds the last senders": (state(ABSENT, marker=COPYING, orphans=2, primary={"senders_free": 0}), "clone", f"EndOrphans {COPY_AGAIN}"),
     "copied, not yet in place": (state(ABSENT, marker=COPIED, staging=True), "clone", AFTER_COPY),
-    "copied, the slot made anew since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": replace(FREE, restart_lsn=NOW)}),
+    "copied, the slot made anew since": (
+        state(ABSENT, marker=COPIED, staging=True, primary={"slot": replace(FREE, restart_lsn=NOW)}),
         "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
-    "copied, the slot gone since": (state(ABSENT, marker=COPIED, staging=True, primary={"slot": None}),
+    "copied, the slot gone since": (
+        state(ABSENT, marker=COPIED, staging=True, primary={"slot": None}),
         "clone", f"CreateSlot MarkClone DiscardStaging {COPY_AGAIN}"),
-    "copied from another system": (state(ABSENT, marker=replace(COPIED, system_identifier=FOREIGN), staging=True),
+    "copied from another system": (
+        state(ABSENT, marker=replace(COPIED, system_identifier=FOREIGN), staging=True),
         "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
     "copied through another slot": (state(ABSENT, marker=replace(COPIED, slot="old"), staging=True), "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
     "in place, never started": (
@@ -70,14 +74,16 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "starting with other settings": (state(STARTING, config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings Reload AwaitStreaming"),
     "connecting": (state(CONNECTING), "configure", "AwaitStreaming"),
     "connecting, our own slot held": (state(CONNECTING, primary={"slot": HELD}), "configure", "AwaitStreaming"),
-    "wrong conninfo on disk and in force": (state(replace(STREAMING, conninfo="host=old"), config={"owned": False, "conninfo": "host=old"}),
+    "wrong conninfo on disk and in force": (
+        state(replace(STREAMING, conninfo="host=old"), config={"owned": False, "conninfo": "host=old"}),
         "configure", "WriteSettings Reload AwaitStreaming"),
     "wrong conninfo on disk only": (state(config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings"),
     "right on disk, not in force": (state(replace(STREAMING, conninfo="host=old")), "configure", "Reload AwaitStreaming"),
     "wrong slot": (
         state(replace(STREAMING, slot="old", receiver=replace(RECEIVER, slot="old")), config={"owned": False, "slot": "old"}, primary={"slot": None}),
         "configure", "CreateSlot WriteSettings Reload AwaitStreaming"),
-    "stale lines in postgresql.auto.conf": (state(replace(STREAMING, slot="old"), config={"auto_clean": False, "slot": "old"}),
+    "stale lines in postgresql.auto.conf": (
+        state(replace(STREAMING, slot="old"), config={"auto_clean": False, "slot": "old"}),
         "configure", "WriteSettings Reload AwaitStreaming"),
     "from another host": (state(replace(STREAMING, receiver=replace(RECEIVER, host="10.0.0.9"))), "configure", "AwaitStreaming"),
     "receiver waits": (state(replace(STREAMING, receiver=replace(RECEIVER, status="waiting"))), "configure", "AwaitStreaming"),
@@ -113,14 +119,16 @@ REFUSALS: dict[str, tuple[State, str]] = {
     "replay paused": (state(replace(STREAMING, replay="paused")), "is paused"),
     "replay pause requested": (state(replace(STREAMING, replay="pause requested")), "is pause requested"),
     "settings too low, running": (state(config={"limits": (("max_connections", 50),)}), "max_connections is 50 here and 100 on"),
-    "settings too low, clone": (state(ABSENT, config={"limits": (("max_prepared_transactions", 0),)}, primary={"limits": (("max_prepared_transactions", 9),)}),
+    "settings too low, clone": (
+        state(ABSENT, config={"limits": (("max_prepared_transactions", 0),)}, primary={"limits": (("max_prepared_transactions", 9),)}),
         "max_prepared_transactions is 0 here and 9 on"),
     "hot_standby off": (state(STOPPED, config={"hot_standby": False}), "hot_standby is off"),
     "files that are no data": (state(Local(data="unknown")), "no PostgreSQL data"),
     "a server on a half-made copy": (state(replace(PARTIAL, server="starting")), "a server runs on the half-made"),
     "data without configuration": (state(STOPPED, config={"registration": "missing"}), "and no /etc/postgresql/17/main/postgresql.conf"),
     "configuration of other data": (state(ABSENT, config={"registration": "elsewhere", "data_directory": "/srv/pg"}), "keeps its data in /srv/pg"),
-    "settings overridden": (state(config={"conninfo": "host=x", "source": "/etc/postgresql/17/main/conf.d/90-x.conf"}),
+    "settings overridden": (
+        state(config={"conninfo": "host=x", "source": "/etc/postgresql/17/main/conf.d/90-x.conf"}),
         "is set in /etc/postgresql/17/main/conf.d/90-x.conf"),
     "settings not included": (state(STOPPED, config={"conninfo": "", "slot": ""}), "include_dir 'conf.d'"),
     "link to clone into": (state(replace(EMPTY, symlink=True)), "is a symbolic link"),
