@@ -30,6 +30,9 @@ NEEDED_SECRETS = (
 KNOWN_DEBIANS = ("12", "13")
 MACHINE_GROUPS = ("load_balancers", "app_nodes", "postgres_primary", "postgres_replicas", "redis_nodes")
 REPLICAS_DEFAULT = 1
+MAX_CONNECTIONS_DEFAULT = 300
+# PostgreSQL's own reserve for superusers (3), migrations and people.
+CONNECTIONS_KEPT = 10
 REDIS_PORTS_DEFAULT = (6379, 6380)
 
 
@@ -48,6 +51,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     problems += _primary_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
+    problems += _connection_problems(groups, hostvars)
     problems += _secret_problems(platform_hosts(groups), hostvars)
     return problems
 
@@ -102,6 +106,25 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
             "add machines, or ports to redis_cluster_ports."
         ]
     return []
+
+
+def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that the pools of all app nodes together fit into one server's connections."""
+    nodes, servers = groups.get("app_nodes") or (), groups.get("postgres_primary") or ()
+    if not nodes or not servers or "platform_pool_size" not in hostvars[nodes[0]]:
+        return []
+    size, reserve = (int(hostvars[nodes[0]].get(f"platform_pool_{part}", 0)) for part in ("size", "reserve"))
+    # With no replica, the pool for reads leads to the primary as well.
+    pools = 1 if groups.get("postgres_replicas") else 2
+    limit = int(hostvars[servers[0]].get("postgres_server_max_connections", MAX_CONNECTIONS_DEFAULT))
+    needed = len(nodes) * pools * (size + reserve) + CONNECTIONS_KEPT
+    if needed <= limit:
+        return []
+    return [
+        f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} kept for "
+        f"administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: raise it, or lower "
+        "platform_pool_size."
+    ]
 
 
 def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:

@@ -86,6 +86,11 @@ def hostvars_with(*changes: Change) -> dict[str, dict[str, Any]]:
 
 FINE: dict[str, list[Change]] = {
     "the full platform": [],
+    "just as many connections as the server takes": [
+        variable("platform_pool_size", 20),
+        variable("platform_pool_reserve", 5),
+        variable("postgres_server_max_connections", 60),
+    ],
     "no replicas of the database": [no_group("postgres_replicas")],
     "an empty group of replicas": [group("postgres_replicas")],
     "a machine with two tasks": [group("load_balancers", "app1")],
@@ -106,6 +111,24 @@ def test_a_platform_has_no_problem(changes: list[Change]) -> None:
 
 
 IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
+    "more connections than the server takes": (
+        [variable("platform_pool_size", 120), variable("platform_pool_reserve", 30)],
+        [
+            "2 app nodes x 1 pools x (120 + 30) connections + 10 kept for administration make 310, and "
+            "postgres_server_max_connections=300 of pg1: raise it, or lower platform_pool_size."
+        ],
+    ),
+    "more connections than the server takes, and no replica": (
+        [
+            group("postgres_replicas"),
+            variable("platform_pool_size", 20),
+            variable("postgres_server_max_connections", 89, "pg1"),
+        ],
+        [
+            "2 app nodes x 2 pools x (20 + 0) connections + 10 kept for administration make 90, and "
+            "postgres_server_max_connections=89 of pg1: raise it, or lower platform_pool_size."
+        ],
+    ),
     "no load balancers": (
         [group("load_balancers")],
         ["The group load_balancers is empty: list at least one load balancer in the inventory."],
