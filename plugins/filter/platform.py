@@ -121,9 +121,9 @@ def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     if needed <= limit:
         return []
     return [
-        f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} kept for "
-        f"administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: raise it, or lower "
-        "platform_pool_size."
+        f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} kept "
+        f"for administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: "
+        "raise it, or lower platform_pool_size."
     ]
 
 
