@@ -121,8 +121,8 @@ def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     if needed <= limit:
         return []
     return [
-        f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} kept "
-        f"for administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: "
+        f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} "
+        f"kept for administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: "
         "raise it, or lower platform_pool_size."
     ]
 
