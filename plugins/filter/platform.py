@@ -122,8 +122,8 @@ def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
         return []
     return [
         f"{len(nodes)} app nodes x {pools} pools x ({size} + {reserve}) connections + {CONNECTIONS_KEPT} "
-        f"kept for administration make {needed}, and postgres_server_max_connections={limit} of {servers[0]}: "
-        "raise it, or lower platform_pool_size."
+        f"kept for administration make {needed}, and postgres_server_max_connections={limit} of "
+        f"{servers[0]}: raise it, or lower platform_pool_size."
     ]
 
 
