@@ -1,0 +1,182 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks the pools as the app does, and PgBouncer's own console."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+
+testinfra_hosts = ["app_nodes"]
+
+
+@pytest.fixture
+def variables(host: Any) -> dict[str, Any]:
+    """Return the machine's variables."""
+    return dict(host.ansible.get_variables())
+
+
+@pytest.fixture
+def pool(host: Any, variables: dict[str, Any]) -> Callable[..., Any]:
+    """Ask through a pool; the result may be a refusal."""
+
+    def ask(name: str, query: str, user: str = "app", password: str = "") -> Any:
+        return host.run(
+            "PGPASSWORD=%s psql -XAtq -v ON_ERROR_STOP=1 -d %s -c %s",
+            password or variables["vault_postgres_app_password"],
+            f"host=127.0.0.1 port=6432 dbname={name} user={user}",
+            query,
+        )
+
+    return ask
+
+
+@pytest.fixture
+def console(host: Any) -> Callable[[str], list[dict[str, str]]]:
+    """Ask PgBouncer about itself, as its own account over the socket."""
+
+    def show(what: str) -> list[dict[str, str]]:
+        said = host.check_output(
+            "cd / && sudo -u postgres psql -X --csv -h /run/postgresql -p 6432 -U pgbouncer pgbouncer -c %s",
+            f"SHOW {what}",
+        )
+        return list(csv.DictReader(said.splitlines()))
+
+    return show
+
+
+@pytest.mark.parametrize(("name", "machine", "standby"), [("app_rw", "pg1", "f"), ("app_ro", "pg2", "t")])
+def test_a_pool_leads_to_its_server(
+    pool: Callable[..., Any], machines: Machines, name: str, machine: str, standby: str
+) -> None:
+    said = pool(
+        name, "SELECT host(inet_server_addr()), pg_is_in_recovery(), current_user, current_database()"
+    )
+    address = machines(machine).ansible.get_variables()["ansible_host"]
+    assert said.stdout.strip() == f"{address}|{standby}|app|app", said.stderr
+
+
+def test_a_row_written_through_one_pool_is_read_through_the_other(
+    pool: Callable[..., Any], soon: Patience
+) -> None:
+    written = pool(
+        "app_rw",
+        "DROP TABLE IF EXISTS molecule; CREATE TABLE molecule (word text); INSERT INTO molecule VALUES ('x')",
+    )
+    assert written.rc == 0, written.stderr
+    soon(lambda: pool("app_ro", "SELECT word FROM molecule").stdout.strip() == "x")
+    refused = pool("app_ro", "INSERT INTO molecule VALUES ('y')")
+    assert "read-only transaction" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("user", "known"),
+    [
+        ("app", False),
+        ("nobody", False),
+        # The lookup knows nothing of those who could do more than the app, whatever they say.
+        ("postgres", False),
+        ("replicator", True),
+    ],
+)
+def test_anybody_else_is_refused(
+    pool: Callable[..., Any], variables: dict[str, Any], user: str, known: bool
+) -> None:
+    said = pool(
+        "app_rw", "SELECT 1", user, variables["vault_postgres_replication_password"] if known else "x"
+    )
+    assert said.rc != 0
+    assert "authentication failed" in said.stderr or "no such user" in said.stderr, said.stderr
+
+
+def test_a_database_that_is_no_pool_is_refused(pool: Callable[..., Any]) -> None:
+    said = pool("postgres", "SELECT 1")
+    assert said.rc != 0
+    # Newer versions do not say which of the two it was.
+    assert "no such database" in said.stderr or "authentication failed" in said.stderr, said.stderr
+    assert pool("app_rw", "SELECT 1").rc == 0, "the login itself is right"
+
+
+def test_it_pools_transactions(
+    pool: Callable[..., Any], console: Callable[[str], list[dict[str, str]]]
+) -> None:
+    servers = {pool("app_rw", "SELECT pg_backend_pid()").stdout for _time in range(5)}
+    pools = {(row["database"], row["user"]): row for row in console("POOLS")}
+    assert pools["app_rw", "app"]["pool_mode"] == "transaction"
+    assert pools["app_rw", "app"]["cl_waiting"] == "0"
+    # Five clients one after the other share what is open already.
+    assert len(servers) <= int(pools["app_rw", "app"]["sv_idle"]) + int(pools["app_rw", "app"]["sv_used"])
+
+
+def test_sizes_are_in_force(console: Callable[[str], list[dict[str, str]]]) -> None:
+    databases = {row["name"]: row for row in console("DATABASES")}
+    assert set(databases) == {"app_rw", "app_ro", "pgbouncer"}
+    for name in ("app_rw", "app_ro"):
+        reserve = databases[name].get("reserve_pool_size") or databases[name]["reserve_pool"]
+        sizes = (databases[name]["pool_size"], reserve, databases[name]["max_connections"])
+        assert sizes == ("20", "5", "25"), name
+
+
+def test_settings_are_in_force(
+    console: Callable[[str], list[dict[str, str]]], variables: dict[str, Any]
+) -> None:
+    settings = {row["key"]: row["value"] for row in console("CONFIG")}
+    assert settings["server_tls_sslmode"] == "require"
+    assert settings["auth_type"] == "scram-sha-256"
+    assert settings["server_connect_timeout"] == "2"
+    if variables["lab_debian"] == "13":
+        assert settings["max_prepared_statements"] == "200"
+
+
+def test_the_servers_see_tls_and_nobody_but_app_and_pooler(
+    pool: Callable[..., Any], machines: Machines, variables: dict[str, Any]
+) -> None:
+    assert pool("app_rw", "SELECT 1").rc == 0
+    said = machines("pg1").check_output(
+        "cd / && sudo -u postgres psql -XAtqc %s",
+        "SELECT DISTINCT host(client_addr), usename, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) "
+        "WHERE client_addr IS NOT NULL AND usename <> 'replicator' ORDER BY 2",
+    )
+    address = variables["ansible_host"]
+    assert said.split() == [f"{address}|app|t", f"{address}|pooler|t"]
+
+
+def test_other_machines_do_not_reach_it(host: Any, machines: Machines, variables: dict[str, Any]) -> None:
+    assert host.socket("tcp://127.0.0.1:6432").is_listening
+    assert not host.socket(f"tcp://{variables['ansible_host']}:6432").is_listening
+    said = machines("pg1").run("timeout 3 bash -c %s", f"exec 3<>/dev/tcp/{variables['ansible_host']}/6432")
+    assert said.rc != 0
+
+
+def test_secrets_are_for_postgres_alone(host: Any, variables: dict[str, Any]) -> None:
+    accounts = host.file("/etc/pgbouncer/userlist.txt")
+    assert (accounts.mode, accounts.user) == (0o600, "postgres")
+    held = host.run("grep -rlF %s /etc/pgbouncer", variables["vault_postgres_pooler_password"])
+    assert held.stdout.split() == ["/etc/pgbouncer/userlist.txt"]
+    # The app's own password is looked up on the server and never stored.
+    assert host.run("grep -rlF %s /etc", variables["vault_postgres_app_password"]).stdout == ""
+
+
+def test_it_starts_with_the_machine(host: Any) -> None:
+    assert host.service("pgbouncer").is_running
+    assert host.service("pgbouncer").is_enabled
+    assert host.check_output("systemctl is-system-running") == "running"
+
+
+def test_reads_are_refused_quickly_while_the_replica_is_away(
+    pool: Callable[..., Any], machines: Machines, soon: Patience
+) -> None:
+    machines("pg2").check_output("systemctl stop postgresql.service")
+    try:
+        assert pool("app_rw", "SELECT 1").rc == 0, "writes must not suffer"
+    finally:
+        machines("pg2").check_output("systemctl start postgresql.service")
+    soon(lambda: pool("app_ro", "SELECT 1").stdout.strip() == "1", 15)
