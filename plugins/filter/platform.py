@@ -11,6 +11,9 @@ from ipaddress import IPv4Address
 from itertools import product
 from typing import Any
 
+from ansible.errors import AnsibleError
+from jinja2.exceptions import UndefinedError
+
 Groups = Mapping[str, Sequence[str]]
 HostVars = Mapping[str, Mapping[str, Any]]
 
@@ -130,11 +133,20 @@ def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
 def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     if not hosts:
         return []
-    return [
-        f"{name} is not set for {hosts[0]}: put it into the inventory's vault (ansible-vault edit)."
-        for name in NEEDED_SECRETS
-        if not hostvars[hosts[0]].get(name)
-    ]
+    missing, sealed = [], []
+    for name in NEEDED_SECRETS:
+        try:
+            if not hostvars[hosts[0]].get(name):
+                missing.append(name)
+        except (AnsibleError, UndefinedError):  # a value that cannot be decrypted fails when it is looked at
+            sealed.append(name)
+    problems = [f"{name} is not set for {hosts[0]}: put it into the inventory's vault." for name in missing]
+    if sealed:
+        problems.append(
+            f"{', '.join(sealed)} of {hosts[0]} cannot be decrypted: give the vault password "
+            "(--ask-vault-pass or --vault-password-file)."
+        )
+    return problems
 
 
 def machine_problems(groups: Groups, hostvars: HostVars) -> list[str]:

@@ -23,6 +23,7 @@ from ansible_collections.payaid.scaling.plugins.filter.platform import (
     redis_instances,
     topology_problems,
 )
+from jinja2.exceptions import UndefinedError
 
 GROUPS = {
     "load_balancers": ["lb1"],
@@ -190,13 +191,13 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
     **{
         f"no {secret}": (
             [no_variable(secret)],
-            [f"{secret} is not set for lb1: put it into the inventory's vault (ansible-vault edit)."],
+            [f"{secret} is not set for lb1: put it into the inventory's vault."],
         )
         for secret in NEEDED_SECRETS
     },
     "an empty secret": (
         [variable("vault_redis_password", "")],
-        ["vault_redis_password is not set for lb1: put it into the inventory's vault (ansible-vault edit)."],
+        ["vault_redis_password is not set for lb1: put it into the inventory's vault."],
     ),
     "two problems": (
         [group("app_nodes"), variable("platform_address", "10.0.0.11", "pg2")],
@@ -211,6 +212,23 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
 @pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_an_impossible_inventory_is_said_to_be(changes: list[Change], said: list[str]) -> None:
     assert topology_problems(*inventory(*changes)) == said
+
+
+class Sealed(dict[str, Any]):
+    """Variables of a host, one of which can only be looked at with the vault password."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if key == "vault_redis_password":
+            raise UndefinedError("Attempt to use undecryptable variable.")
+        return super().get(key, default)
+
+
+def test_a_secret_without_its_vault_password_is_said_to_be() -> None:
+    given = inventory()
+    assert topology_problems(given.groups, given.hostvars | {"lb1": Sealed(given.hostvars["lb1"])}) == [
+        "vault_redis_password of lb1 cannot be decrypted: give the vault password "
+        "(--ask-vault-pass or --vault-password-file)."
+    ]
 
 
 def test_an_inventory_of_nothing_is_said_to_be() -> None:
