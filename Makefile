@@ -13,6 +13,12 @@ LAB_DEBIAN ?= 13
 LAB_SIZE ?= full
 export LAB_NAME LAB_SUBNET LAB_DEBIAN
 
+# The tests make and destroy machines of their own: a lab that somebody has running is never theirs.
+TEST_LAB_NAME ?= payaid-test
+TEST_LAB_SUBNET ?= 10.89.78.0/24
+MOLECULE := LAB_NAME=$(TEST_LAB_NAME) LAB_SUBNET=$(TEST_LAB_SUBNET) tests/molecule_run
+ROLE_SCENARIOS := app_node nginx pgbouncer postgres_primary postgres_replica redis_cluster
+
 INVENTORY := inventories/$(if $(filter small,$(LAB_SIZE)),lab_small,lab)
 BIN := .venv/bin
 PLAY := $(BIN)/ansible-playbook -i $(INVENTORY)
@@ -98,12 +104,12 @@ test-app: app ## The reference application's own tests
 
 .PHONY: molecule-platform
 molecule-platform: setup-test app ## The whole stack: check, converge, idempotence, check, verify
-	@tests/molecule_run platform
+	@$(MOLECULE) platform
 
 .PHONY: molecule-all
 molecule-all: setup-test app ## Every scenario on Debian 13 and 12
-	@LAB_DEBIAN=13 tests/molecule_run app_node nginx pgbouncer postgres_primary postgres_replica redis_cluster
-	@LAB_DEBIAN=12 tests/molecule_run app_node nginx pgbouncer postgres_primary postgres_replica redis_cluster platform
+	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS)
+	@LAB_DEBIAN=12 $(MOLECULE) $(ROLE_SCENARIOS) platform
 
 .PHONY: benchmark
 benchmark: setup ## Time demo, site and an unchanged second run, as a table
