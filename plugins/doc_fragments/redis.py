@@ -16,4 +16,20 @@ options:
   login_password:
     description: Password to log in with, the same on every node.
     type: str
+  tls:
+    description:
+      - Whether to connect with TLS. The certificate of each node must be for the host by which it is listed.
+      - Nodes send each other keys with TLS when they have C(tls-cluster yes).
+    type: bool
+    default: false
+  ca_certs:
+    description: File with the certificates to trust, on the host that runs the module. Those of the system
+      when not given.
+    type: path
+  client_cert:
+    description: File with the certificate to show, where nodes ask for one. Requires O(client_key).
+    type: path
+  client_key:
+    description: File with the private key of O(client_cert).
+    type: path
 """

@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, diff
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
-    SLOTS,
     Cluster,
-    Desired,
     Node,
-    Peer,
     Problem,
+    owned,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import (
+    SLOTS,
     count,
     gaps,
-    owned,
     text,
 )
 
@@ -57,18 +56,10 @@ def missing_view(cluster: Cluster, among: Collection[str] | None = None) -> str:
     return ""
 
 
-def missing(cluster: Cluster) -> str:
-    """Name the first thing that keeps the cluster of all listed nodes from being well, or return nothing."""
-    if what := missing_view(cluster, [node.addr for node in cluster.nodes]):
-        return what
-    for node in cluster.nodes:
-        if node.state != "ok":
-            return (
-                f"node {node.addr} reports cluster_state:{node.state}: see that every node is up and "
-                "reaches the others on their cluster bus ports"
-            )
-    for node in cluster.nodes:
-        if node.me.master_id and node.link != "up":
+def missing_links(cluster: Cluster, master_id: str | None = None) -> str:
+    """Name the first replica, of one master or of any, that is not in step, or return nothing."""
+    for node in cluster.up:
+        if node.me.master_id and node.link != "up" and master_id in (None, node.me.master_id):
             master = cluster.by_id(node.me.master_id)
             return (
                 f"the link of replica {node.addr} to its master {master.addr if master else 'unknown'} is "
@@ -77,18 +68,62 @@ def missing(cluster: Cluster) -> str:
     return ""
 
 
-def in_motion(cluster: Cluster) -> bool:
+def missing(cluster: Cluster, among: Sequence[Node]) -> str:
+    """Name the first thing that keeps nodes that answer from being one well cluster, or return nothing.
+
+    Nodes that are down are no reason to wait: the plan has refused those that it could not do without.
+    """
+    up = [node for node in among if node.problem is None]
+    if what := missing_view(cluster, [node.addr for node in up]):
+        return what
+    for node in up:
+        if node.state != "ok":
+            return (
+                f"node {node.addr} reports cluster_state:{node.state}: see that every node is up and "
+                "reaches the others on their cluster bus ports"
+            )
+    return missing_links(cluster)
+
+
+def promoted(cluster: Cluster, addr: str) -> str:
+    """Say what is left until everybody sees a node as a master, or return nothing."""
+    node = cluster.named(addr)
+    if node.problem:
+        return f"node {addr} does not answer ({node.detail}): start it"
+    if node.me.master_id:
+        return (
+            f"node {addr} is still a replica: see in its log why the others did not elect it, such as a link "
+            "to its master that was down for too long"
+        )
+    return missing_view(cluster, ()) or missing_links(cluster, node.me.id)
+
+
+def electing(cluster: Cluster) -> bool:
+    """Tell whether a master with slots is down, and a replica of it may take over."""
+    peers = cluster.peers.values()
+    # Nobody is elected in place of one without an address: Redis does not watch it any more.
+    lost = [
+        peer for peer in peers if peer.slots and not cluster.by_id(peer.id) and "noaddr" not in peer.flags
+    ]
+    return any(cluster.followers(peer.id) for peer in lost if not _reached(cluster, peer.id))
+
+
+def _reached(cluster: Cluster, peer_id: str) -> bool:
+    return any(p.connected and not p.failing for node in cluster.up for p in node.view if p.id == peer_id)
+
+
+def in_motion(cluster: Cluster, patient: bool = True) -> bool:
     """Tell whether what was seen is a moment of a change that ends by itself: gossip, a load, an election."""
-    if any(node.problem is Problem.LOADING for node in cluster.nodes):
+    if any(node.problem is Problem.LOADING for node in cluster.nodes) or electing(cluster):
         return True
     if any("handshake" in peer.flags for node in cluster.up for peer in node.view):
         return True
     islands = cluster.islands()
     if any(signature(node) != signature(island[0]) for island in islands for node in island):
         return True
-    # A node that knows nobody is in motion while somebody already knows it.
+    # A node that knows nobody is in motion for a while when somebody already knows it.
     known = {peer_id for node in cluster.members for peer_id in node.knows}
-    if any(node.me.id in known for node in cluster.singles):
+    if patient and any(node.me.id in known for node in cluster.singles):
         return True
     whole = (
         len(islands) == 1
@@ -98,34 +133,29 @@ def in_motion(cluster: Cluster) -> bool:
     return whole and not cluster.singles and any(node.state != "ok" for node in cluster.up)
 
 
-def replicas_of(peers: dict[str, Peer]) -> Counter[str]:
-    return Counter(peer.master_id for peer in peers.values() if peer.master_id and not peer.failing)
-
-
-def health(cluster: Cluster, desired: Desired) -> dict[str, Any]:
+def health(cluster: Cluster, replicas: int) -> dict[str, Any]:
     """Sum up in the field's words. Coverage is counted only where nodes have met."""
-    peers = cluster.truth()
+    peers = cluster.peers
     formed = bool(cluster.members) and not cluster.singles
     slots = owned(cluster.members[0].view) if cluster.members else ()
     zones = {node.me.id: node.listed.zone for node in cluster.up}
-    has = replicas_of(peers)
-    down = sorted(
-        {node.addr for node in cluster.nodes if node.problem}
-        | {cluster.peer_name(peer) for peer in peers.values() if peer.failing}
-    )
+    has = Counter(peer.master_id for peer in peers.values() if peer.master_id and not peer.failing)
+    down = {node.addr for node in cluster.nodes if node.problem}
+    down |= {cluster.peer_name(p) for p in peers.values() if p.failing and "noaddr" not in p.flags}
     out: dict[str, Any] = {
         "coverage": count(slots),
         "views_agree": not missing_view(cluster, ()),
         "open_slots": sorted({mark for peer in peers.values() for mark in peer.open_slots}),
-        "down": down,
+        "down": sorted(down),
+        "ghosts": sorted(peer.id for peer in peers.values() if "noaddr" in peer.flags),
         "links_down": [n.addr for n in cluster.up if n.me.master_id and n.link != "up"],
         "unlisted": sorted(
-            peer.addr
+            cluster.peer_name(peer)
             for peer in peers.values()
-            if cluster.peer_name(peer) not in {n.addr for n in cluster.nodes}
+            if not ((seat := cluster.seat(peer)) and seat.wanted)
         ),
         "replicas_short": sorted(
-            cluster.peer_name(p) for p in peers.values() if p.slots and has[p.id] < desired.replicas
+            cluster.peer_name(p) for p in peers.values() if p.slots and has[p.id] < replicas
         ),
         "affinity_violations": [
             f"{node.addr} is in the zone of its master, {node.listed.zone}"
@@ -133,98 +163,27 @@ def health(cluster: Cluster, desired: Desired) -> dict[str, Any]:
             if node.me.master_id and zones.get(node.me.master_id) == node.listed.zone
         ],
     }
-    faults = ("open_slots", "down", "links_down", "replicas_short", "affinity_violations")
     if not formed:
         state = "absent"
     elif out["coverage"] < SLOTS or any(node.state != "ok" for node in cluster.up):
         state = "failed"
-    elif not out["views_agree"] or any(out[fault] for fault in faults):
+    elif not out["views_agree"] or any(out[fault] for fault in FAULTS):
         state = "degraded"
     else:
         state = "ok"
     return {"state": state, **out}
 
 
+FAULTS = {
+    "down": "Down: {}.",
+    "ghosts": "Members without an address, which forget_failed=true forgets: {}.",
+    "links_down": "Replicas whose link to their master is down: {}.",
+    "replicas_short": "Masters with fewer live replicas than wanted: {}.",
+    "affinity_violations": "Replicas beside their master: {}.",
+    "open_slots": "Slots on the move, perhaps by somebody else: {}.",
+}
+
+
 def warnings(sick: dict[str, Any]) -> list[str]:
     """Say what is wrong with a cluster that needs no change, in sentences."""
-    words = {
-        "down": "Down: {}.",
-        "links_down": "Replicas whose link to their master is down: {}.",
-        "replicas_short": "Masters with fewer live replicas than wanted: {}.",
-        "affinity_violations": "Replicas beside their master: {}.",
-        "open_slots": "Slots on the move, perhaps by somebody else: {}.",
-    }
-    return [words[key].format(", ".join(sick[key])) for key in words if sick[key]]
-
-
-def report(outcome: Outcome[Cluster], desired: Desired) -> dict[str, Any]:
-    """Return what the module returns."""
-    before, after = summary(outcome.before), summary(outcome.after)
-    return {
-        "changed": outcome.changed,
-        "actions": list(outcome.actions),
-        "before": before,
-        "after": after,
-        "diff": diff(before, after),
-        "nodes": rows(outcome.after),
-        "health": health(outcome.after, desired),
-    }
-
-
-def summary(cluster: Cluster) -> dict[str, Any]:
-    """Return what --diff shows: one entry a listed node, without ids, epochs and times."""
-    peers = cluster.truth()
-    out: dict[str, dict[str, Any]] = {}
-    for node in cluster.nodes:
-        if node.problem:
-            out[node.addr] = {"role": "down"}
-            continue
-        me, master = node.me, peers.get(node.me.master_id or "")
-        out[node.addr] = {
-            "role": "replica" if master else "master" if me.slots else "empty",
-            "slots": text(me.slots),
-            "replica_of": cluster.peer_name(master) if master else None,
-            "knows": len(node.knows) - 1,
-        }
-    return out
-
-
-def rows(cluster: Cluster) -> list[dict[str, Any]]:
-    """Return every node, listed or not, with all that was seen of it."""
-    peers = cluster.truth()
-    out = []
-    for node in cluster.nodes:
-        known = (p for p in peers.values() if (p.ip, p.port) == (node.ip, node.listed.port))
-        peer = node.me if node.problem is None else next(known, None)
-        out.append(_row(cluster, node.addr, node, peer))
-    seen = {row["id"] for row in out}
-    return out + [_row(cluster, p.addr, None, p) for _id, p in sorted(peers.items()) if p.id not in seen]
-
-
-def _row(cluster: Cluster, addr: str, node: Node | None, peer: Peer | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "id": None,
-        "addr": addr,
-        "zone": node.listed.zone if node else None,
-        "role": "unknown",
-    }
-    rest: dict[str, Any] = {
-        "master_id": None,
-        "slots": "",
-        "flags": [],
-        "link": None,
-        "master_link_status": None,
-    }
-    if peer is None:
-        return row | rest
-    seen = [p.connected for n in cluster.members for p in n.view if p.id == peer.id and n.me.id != peer.id]
-    answers = node is not None and node.problem is None
-    return row | {
-        "id": peer.id,
-        "role": "replica" if peer.master_id else "master",
-        "master_id": peer.master_id,
-        "slots": text(peer.slots),
-        "flags": sorted(peer.flags - {"myself"}),
-        "link": ("connected" if all(seen) else "disconnected") if seen else None,
-        "master_link_status": node.link if node and answers and peer.master_id else None,
-    }
+    return [words.format(", ".join(sick[fault])) for fault, words in FAULTS.items() if sick[fault]]

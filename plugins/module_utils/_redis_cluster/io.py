@@ -1,167 +1,144 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Talks to the nodes: one plain connection each, no retries, RESP2. Knows nothing of plans."""
+"""Talks to the nodes of one run, and looks at them. Knows nothing of plans."""
 
 from __future__ import annotations
 
-import socket
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import in_motion, missing
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
+    SOCKET_TIMEOUT,
+    Login,
+    connect,
+    failure,
+    fields,
+    resolve,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import (
+    in_motion,
+    missing,
+    promoted,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
+    Clash,
     Cluster,
-    Desired,
     Listed,
     Node,
     Problem,
     parse_nodes,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.moving import (
+    Migration,
+    Moved,
+    Mover,
+    clashing,
+    pull,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import Ranges, each
 
-REDIS_IMPORT_ERROR: str | None = None
-try:
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import BusyLoadingError, RedisError, ResponseError
-    from redis.retry import Retry
-except ImportError:
-    REDIS_IMPORT_ERROR = traceback.format_exc()
+with suppress(ImportError):  # connection.py keeps the reason, and main() says it
+    from redis.exceptions import RedisError
 
-PAUSE = 0.1  # s between two looks; the cluster's own clock ticks ten times a second
-SOCKET_TIMEOUT = 5.0  # s
+PAUSE = 0.05  # s between two looks; the cluster's own clock ticks ten times a second
+IN_PROGRESS = 1.0  # s in which somebody who moves slots gets on with it
+HALF_MET = (
+    5.0  # s after which a node that others know, and that knows nobody, will not learn of them any more
+)
 PARALLEL = 16
+COMPARED_KEYS = 10000  # of one slot that is open on two nodes
 
 LOOK: tuple[tuple[str, ...], ...] = (
     ("CLUSTER", "NODES"),
     ("CLUSTER", "INFO"),
     ("INFO", "replication"),
     ("DBSIZE",),
+    ("FUNCTION", "LIST"),
     ("CONFIG", "GET", "requirepass"),
     ("CONFIG", "GET", "masterauth"),
     ("CONFIG", "GET", "cluster-announce-ip"),
 )
-# What a server says when it does not let us in, whatever class the client gives it.
-DENIED = (
-    "WRONGPASS",
-    "NOPERM",
-    "AUTH ",
-    "invalid password",
-    "invalid username",
-    "Authentication required",
-)
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to get in, the same on every node."""
-
-    user: str | None = None
-    password: str | None = None
-
-
-def resolve(host: str, port: int) -> str:
-    """Return the IP address of a host, IPv4 before IPv6; MEET takes nothing else."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
-
-
-def connect(ip: str, port: int, login: Login) -> Any:
-    """Return a client that does what it is told, once, whatever its version's defaults are."""
-    options: dict[str, Any] = {}
-    if int(redis.__version__.split(".")[0]) >= 5:  # the first that knows RESP3
-        options["protocol"] = 2
-    client = redis.Redis(
-        host=ip,
-        port=port,
-        username=login.user,
-        password=login.password,
-        socket_timeout=SOCKET_TIMEOUT,
-        socket_connect_timeout=SOCKET_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
-        encoding_errors="replace",
-        **options,
-    )
-    client.response_callbacks.clear()  # every reply as the server gave it, in every version
-    return client
-
-
-def fields(reply: str) -> dict[str, str]:
-    """Read the "name:value" lines of CLUSTER INFO and INFO."""
-    pairs = [line.partition(":") for line in reply.splitlines() if ":" in line]
-    return {name: value.strip() for name, _colon, value in pairs}
-
-
-def failure(error: Exception) -> tuple[Problem, str]:
-    """Sort an error into what a person has to do about it."""
-    said = str(error)
-    if any(word in said for word in DENIED):
-        return Problem.AUTH, said
-    if isinstance(error, BusyLoadingError):
-        return Problem.LOADING, said
-    if "cluster support disabled" in said:
-        return Problem.PLAIN, said
-    if isinstance(error, ResponseError):
-        return Problem.OTHER, said
-    return Problem.UNREACHABLE, said
+Words = tuple[Any, ...]
 
 
 class RedisIO(AbstractContextManager["RedisIO"]):
-    """The nodes of one run."""
+    """The nodes of one run: those that are listed, and those that they know."""
 
-    def __init__(self, desired: Desired, login: Login, join_timeout: float) -> None:
-        self._desired = desired
+    def __init__(
+        self,
+        nodes: Sequence[Listed],
+        login: Login,
+        timeout: float,
+        migration: Migration | None = None,
+        option: str = "join_timeout",
+    ) -> None:
+        self._nodes = nodes
         self._login = login
-        self._join_timeout = join_timeout
+        self._timeout = timeout
+        self._option = option  # which sets the timeout
+        self._migration = migration or Migration(login=login.migrate)
         self._clients: dict[str, Any] = {}
         self._ips: dict[str, str] = {}
+        self._places: dict[str, tuple[str, str, int]] = {}
+        self.moved = Moved()
 
     def __exit__(self, *_error: object) -> None:
         for client in self._clients.values():
             client.close()
 
+    # ------------------------------------------------------------------ look
+
     def observe(self) -> Cluster:
-        """Look at all nodes; while gossip is still on its way, look again, at most join_timeout."""
-        end = time.monotonic() + self._join_timeout
-        while in_motion(cluster := self.look()) and time.monotonic() < end:
+        """Look at all nodes; while gossip is still on its way, look again, as long as the timeout allows."""
+        began = time.monotonic()
+        while in_motion(cluster := self.look(), patient=time.monotonic() - began < HALF_MET):
+            if time.monotonic() - began >= self._timeout:
+                break
             time.sleep(PAUSE)
-        return cluster
+        return self._with_open_slots(cluster)
 
     def verify(self) -> Cluster:
         """Wait until all is well: views agree, cluster_state:ok, every replica in step with its master."""
-        return self.wait(missing)
+        self.wait(lambda cluster: missing(cluster, cluster.listed))
+        return self.observe()
+
+    def settle(self) -> None:
+        self.wait(lambda cluster: missing(cluster, cluster.members))
 
     def wait(self, missing: Callable[[Cluster], str]) -> Cluster:
-        """Observe until nothing is missing any more, at most join_timeout, else refuse naming what is."""
-        end = time.monotonic() + self._join_timeout
+        """Observe until nothing is missing any more, or until the timeout, and then name what is."""
+        end = time.monotonic() + self._timeout
         while what := missing(cluster := self.look()):
             if time.monotonic() >= end:
                 raise Refusal(
-                    f"join_timeout={self._join_timeout:g} s passed and {what}, then run again.", missing=what
+                    f"{self._option}={self._timeout:g} s passed and {what}, then run again.", missing=what
                 )
             time.sleep(PAUSE)
         return cluster
 
-    def command(self, addr: str, *words: str | int) -> Any:
-        try:
-            return self._clients[addr].execute_command(*words)
-        except (RedisError, OSError) as error:
-            verb = " ".join(str(word) for word in words[:2])
-            raise Refusal(
-                f"Node {addr} did not carry out {verb}: {error}.", node=addr, command=verb
-            ) from error
-
     def look(self) -> Cluster:
-        """Look at every listed node once, side by side, so that one that does not answer delays no other."""
+        """Look once at every listed node, and then at those that they know, side by side.
+
+        So one that does not answer delays no other.
+        """
+        nodes = self._side_by_side(self._look_at, self._nodes)
+        found = strangers(Cluster.of(nodes))
+        answers = dict(zip(found, self._side_by_side(self._look_at, found.values()), strict=True))
+        # Somebody else may be at an address by now; that is no member.
+        members = [n for peer_id, n in answers.items() if n.problem or n.me.id == peer_id]
+        cluster = Cluster.of([*nodes, *members])
+        self._places = {n.addr: (n.me.id, n.ip, n.me.port or n.listed.port) for n in cluster.up}
+        return cluster
+
+    def _side_by_side(self, do: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-            return Cluster.of(pool.map(self._look_at, self._desired.nodes))
+            return list(pool.map(do, items))
 
     def _look_at(self, listed: Listed) -> Node:
         try:
@@ -170,22 +147,123 @@ class RedisIO(AbstractContextManager["RedisIO"]):
             return Node(listed, problem=Problem.UNRESOLVED, detail=str(error))
         self._ips[listed.addr] = ip
         if listed.addr not in self._clients:
-            self._clients[listed.addr] = connect(ip, listed.port, self._login)
-        client = self._clients[listed.addr]
+            # A certificate is for the name by which the node is known.
+            host = (listed.certified or listed.host) if self._login.tls else ip
+            timeout = max(SOCKET_TIMEOUT, self._migration.timeout_ms / 1000 + 1)
+            self._clients[listed.addr] = connect(host, listed.port, self._login)
+            self._clients[f"slow {listed.addr}"] = connect(host, listed.port, self._login, timeout)
         seen = Node(listed, ip=ip)
         try:
-            with client.pipeline(transaction=False) as pipe:
-                for words in LOOK:
-                    pipe.execute_command(*words)
-                return read(seen, pipe.execute(raise_on_error=False))
+            return read(seen, self._pipeline(listed.addr, LOOK))
         except (RedisError, OSError) as error:
             problem, detail = failure(error)
             return replace(seen, problem=problem, detail=detail)
 
+    def _with_open_slots(self, cluster: Cluster) -> Cluster:
+        """Find out what is behind slots on the move, and whether somebody is moving them right now."""
+        slots = open_slots(cluster.up)
+        if not slots:
+            return cluster
+        before = self._count(cluster, slots)
+        time.sleep(IN_PROGRESS)
+        cluster = self.look()
+        after = self._count(cluster, slots)
+        nodes = tuple(replace(node, slot_keys=after.get(node.addr, ())) for node in cluster.nodes)
+        moving = before != after or open_slots(cluster.up) != slots
+        cluster = replace(cluster, nodes=nodes, moving=moving)
+        return cluster if moving else replace(cluster, clashes=tuple(self._clashes(cluster, slots)))
+
+    def _count(self, cluster: Cluster, slots: Sequence[int]) -> dict[str, tuple[tuple[int, int], ...]]:
+        out = {}
+        for node in cluster.up:
+            if not node.me.master_id:
+                counted = self.say(node.addr, [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots])
+                out[node.addr] = tuple((s, int(n)) for s, n in zip(slots, counted, strict=True) if n)
+        return out
+
+    def _clashes(self, cluster: Cluster, slots: Sequence[int]) -> Iterable[Clash]:
+        for slot in slots:
+            owner = next((n for n in cluster.owners if slot in each(n.me.slots)), None)
+            holders = [n for n in cluster.up if n != owner and n.holds(slot)]
+            if owner is None or not owner.holds(slot):
+                continue
+            for holder in holders:
+                keys = self.say(holder.addr, [("CLUSTER", "GETKEYSINSLOT", slot, COMPARED_KEYS)])[0]
+                if differing := clashing(self, owner.addr, holder.addr, keys):
+                    yield Clash(slot, owner.addr, holder.addr, tuple(differing))
+
+    # ------------------------------------------------------------------ talk
+
+    def ask(self, addr: str, commands: Sequence[Words]) -> list[Any]:
+        try:
+            return self._pipeline(addr, commands, "slow ")
+        except (RedisError, OSError) as error:
+            return [error for _command in commands]
+
+    def say(self, addr: str, commands: Sequence[Words]) -> list[Any]:
+        replies = self.ask(addr, commands) if commands else []
+        for words, reply in zip(commands, replies, strict=True):
+            if isinstance(reply, Exception):
+                # Only what names the command: the rest may be keys, or a password.
+                verb = " ".join(str(word) for word in (words[:2] if words[0] == "CLUSTER" else words[:1]))
+                raise Refusal(
+                    f"Node {addr} did not carry out {verb}: {reply}.", node=addr, command=verb
+                ) from reply
+        return replies
+
+    def place(self, addr: str) -> tuple[str, str, int]:
+        return self._places[addr]
+
+    def command(self, addr: str, *words: str | int) -> Any:
+        return self.say(addr, [words])[0]
+
+    def every(self, commands: dict[str, list[Words]]) -> None:
+        self._side_by_side(lambda addr: self.say(addr, commands[addr]), commands)
+
+    def _pipeline(self, addr: str, commands: Sequence[Words], kind: str = "") -> list[Any]:
+        with self._clients[f"{kind}{addr}"].pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)
+            return list(pipe.execute(raise_on_error=False))
+
+    # ------------------------------------------------------------------ do
+
+    def copy_functions(self, source: str, target: str) -> None:
+        self.command(target, "FUNCTION", "RESTORE", self.command(source, "FUNCTION", "DUMP"))
+
+    def move(self, moves: Sequence[tuple[str, str, Ranges]], tell: Sequence[str]) -> None:
+        mover = Mover(self, self._migration, tell, self.moved)
+        mover.run(moves)
+
+    def pull(self, owner: str, holder: str, slots: Ranges) -> None:
+        self.moved.keys += pull(self, self._migration, owner, holder, each(slots))
+
+    def promote(self, addr: str, mode: str) -> None:
+        self.command(addr, "CLUSTER", "FAILOVER", *(() if mode == "graceful" else (mode.upper(),)))
+        # OK only says that it has begun.
+        self.wait(lambda cluster: promoted(cluster, addr))
+
+
+def strangers(cluster: Cluster) -> dict[str, Listed]:
+    """Return the members that are not listed, by id, as far as anybody knows where they are.
+
+    Where a listed node answers under another id, the member has lost its place.
+    """
+    taken = {(node.ip, node.listed.port) for node in cluster.nodes}
+    return {
+        peer.id: Listed(peer.ip, peer.port, zone=peer.ip, wanted=False, certified=peer.hostname)
+        for peer in cluster.peers.values()
+        if not cluster.by_id(peer.id) and "noaddr" not in peer.flags and (peer.ip, peer.port) not in taken
+    }
+
+
+def open_slots(nodes: Iterable[Node]) -> list[int]:
+    return sorted({slot for node in nodes for slot in (*node.me.importing, *node.me.migrating)})
+
 
 def read(seen: Node, replies: list[Any]) -> Node:
-    """Read the replies to LOOK. CONFIG may be denied; nothing else may."""
-    nodes, info, replication, keys, *config = replies
+    """Read the replies to LOOK. FUNCTION and CONFIG may be denied; nothing else may."""
+    nodes, info, replication, keys, functions, *config = replies
     for reply in (nodes, info, replication, keys):
         if isinstance(reply, Exception):
             raise reply
@@ -198,6 +276,7 @@ def read(seen: Node, replies: list[Any]) -> Node:
         state=fields(info).get("cluster_state", "unknown"),
         link=fields(replication).get("master_link_status"),
         keys=int(keys),
+        functions=None if isinstance(functions, Exception) else tuple(sorted(lib[1] for lib in functions)),
         has_password=None if password is None else bool(password),
         has_masterauth=None if masterauth is None else bool(masterauth),
         announce_ip=announce or "",

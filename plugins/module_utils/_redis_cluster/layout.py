@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import accumulate
+from math import floor
 
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import SLOTS, Ranges
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import SLOTS, Ranges
 
 
-def slices(masters: int) -> list[Ranges]:
+def slices(weights: Sequence[float]) -> list[Ranges]:
     """Split the slots as redis-cli does: each share ends at the rounded multiple of 16384 / masters."""
-    ends = [(2 * SLOTS * (i + 1) - masters) // (2 * masters) for i in range(masters)]
-    return [((0 if i == 0 else ends[i - 1] + 1, ends[i]),) for i in range(masters)]
+    sums = list(accumulate(map(Fraction, weights)))
+    ends = [floor(SLOTS * part / sums[-1] - Fraction(1, 2)) for part in sums]
+    return [((0 if i == 0 else ends[i - 1] + 1, end),) for i, end in enumerate(ends)]
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Layout:
     masters: int
     replicas: int
     strict: bool
+    # Nodes that the user wants to be masters, when there is a choice.
+    favoured: frozenset[str] = field(default=frozenset())
 
     def room(self, zone: str) -> int:
         """How many masters a zone can hold so that all their replicas still find a place elsewhere."""
@@ -49,12 +55,15 @@ class Layout:
         held = Counter(self.zones[name] for name in taken)
         size = Counter(self.zones.values())
 
-        def rank(name: str) -> tuple[bool, int, int, str]:
+        def full(name: str) -> bool:
+            return held[self.zones[name]] >= self.room(self.zones[name])
+
+        def rank(name: str) -> tuple[bool, bool, int, int, str]:
             zone = self.zones[name]
-            return (held[zone] >= self.room(zone), held[zone], -size[zone], zone)
+            return (name not in self.favoured, full(name), held[zone], -size[zone], zone)
 
         best = min(free, key=rank, default=None)
-        return None if best is None or (self.strict and rank(best)[0]) else best
+        return None if best is None or (self.strict and full(best)) else best
 
     def next_replica(self, sets: Mapping[str, Sequence[str]], free: Sequence[str]) -> tuple[str, str] | None:
         """Pick (replica, master) next; None when no free node fits and zones are kept strictly.

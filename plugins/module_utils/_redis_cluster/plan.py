@@ -1,24 +1,42 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what was seen and what is wanted to the steps that are left, or a refusal. Pure."""
+"""From what was seen and what is wanted to the steps that are left, or a refusal. Pure.
+
+The phases run in the order in which the steps are carried out. Each one looks at the state that the steps
+before it lead to, and remembers nothing
+else. So a run that was killed after any step is planned on from there.
+"""
 
 from __future__ import annotations
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster import refusals
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.layout import Layout, slices
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.draft import Draft
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.masters import (
+    choose_masters,
+    form,
+    may_stay,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
     Cluster,
     Desired,
-    Node,
-    gaps,
+    Peer,
     owned,
-    text,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.replicas import Crowded, assign
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.reshard import (
+    assign_gaps,
+    repair,
+    reshard,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import gaps
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.steps import (
-    AddSlots,
+    CopyFunctions,
+    Forget,
     Join,
+    Promote,
+    Remove,
     Replicate,
     SetEpoch,
     Step,
@@ -28,161 +46,131 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.step
 def plan(cluster: Cluster, desired: Desired) -> tuple[Step, ...]:
     """Return the steps from the state that was seen to the shape that is wanted."""
     desired.check()
-    refusals.refuse_unusable(cluster)
+    refusals.refuse_unusable(cluster, desired)
+    refusals.refuse_wiped(cluster, desired)
     refusals.refuse_foreign(cluster, desired)
-    down = refusals.refuse_down(cluster, desired)
+    refusals.refuse_down(cluster, desired)
     refusals.refuse_disagreement(cluster)
+    refusals.refuse_clashes(cluster, desired)
     refusals.refuse_keys(cluster.singles)
-    refusals.refuse_stale_slots(cluster, slices(desired.masters))
-    refuse_shape(cluster, desired)
-    if down:
-        return ()  # the cluster does without these members: there is nothing to do but to say so
-    steps = formation(cluster, desired)
-    if steps:
-        refusals.refuse_unprepared(cluster)
-    else:
-        refuse_unfit(cluster, desired)
-    return steps
+    draft = Draft(cluster, desired)
+    repair(draft, may_stay(draft))
+    _forget(draft, followed=False)
+    form(draft)
+    _epochs(draft)
+    _join(draft)
+    masters = choose_masters(draft)
+    repair(draft, lambda node: node.addr in masters)
+    assign_gaps(draft, masters)
+    _replicas(draft, masters, settle=not draft.leaving(masters))
+    _functions(draft, masters)
+    if reshard(draft, masters):
+        _replicas(draft, masters, settle=True)
+    _forget(draft, followed=True)
+    _remove(draft)
+    if not draft.steps:
+        _refuse_unfit(cluster)
+    return tuple(draft.steps)
 
 
-def refuse_shape(cluster: Cluster, desired: Desired) -> None:
-    """Refuse a cluster of another shape: this version forms clusters, and does not re-form them."""
-    peers = cluster.truth()
-    owners = [peer for peer in peers.values() if peer.slots]
-    unlisted = len(peers) > len(cluster.nodes)
-    followed = any(peer.master_id for peer in peers.values())
-    if followed and cluster.singles:
-        raise Refusal(
-            f"Node {cluster.singles[0].addr} is not a member of the cluster of {cluster.members[0].addr}: "
-            "adding nodes to a formed cluster is not in this version; take it out of nodes."
-        )
-    for peer in peers.values():
-        master = peers.get(peer.master_id or "")
-        if peer.master_id and (master is None or not master.slots):
-            raise Refusal(
-                f"Replica {cluster.peer_name(peer)} follows "
-                f"{cluster.peer_name(master) if master else 'nobody'}, which owns no slots: run CLUSTER "
-                "REPLICATE with the id of a master on it."
-            )
-    holes = gaps(owned(owners))
-    if holes and followed:
-        raise Refusal(
-            f"Slots {text(holes)} have no owner in the cluster of {cluster.members[0].addr}: find out why, "
-            "then give them to a master with CLUSTER ADDSLOTSRANGE."
-        )
-    wanted = slices(desired.masters)
-    for peer in owners:
-        if holes and peer.slots not in wanted:
-            raise Refusal(
-                f"Node {cluster.peer_name(peer)} owns slots {text(peer.slots)} and slots {text(holes)} have "
-                f"no owner, which no create of {desired.masters} masters leaves behind: run CLUSTER RESET "
-                "HARD on every node if the cluster is not needed, or complete it by hand."
-            )
-    if not holes and not unlisted and len(owners) != desired.masters:
-        raise Refusal(
-            f"The cluster of {cluster.peer_name(owners[0])} has {len(owners)} masters with slots, while "
-            f"{len(desired.nodes)} nodes with replicas={desired.replicas} make {desired.masters}: adding or "
-            "removing nodes is not in this version; list the nodes and replicas that it has."
-        )
-
-
-def formation(cluster: Cluster, desired: Desired) -> tuple[Step, ...]:
-    """What is left to do of a create: slots, epochs, join, replicas."""
-    if cluster.members and not cluster.singles and len(cluster.truth()) > len(cluster.nodes):
-        return ()  # unlisted=ignore leaves such a cluster as it is
-    layout = Layout(
-        zones={node.addr: node.listed.zone for node in cluster.nodes},
-        masters=desired.masters,
-        replicas=desired.replicas,
-        strict=desired.require_zones,
-    )
-    giving, masters = _slots(cluster, layout)
-    return (*giving, *_epochs(cluster), *_join(cluster), *_replicas(cluster, layout, masters))
-
-
-def _free(cluster: Cluster) -> list[Node]:
-    return [node for node in cluster.nodes if not node.me.slots and not node.me.master_id]
-
-
-def _slots(cluster: Cluster, layout: Layout) -> tuple[list[AddSlots], list[str]]:
-    owners = sorted((node for node in cluster.nodes if node.me.slots), key=lambda node: node.me.slots)
-    if not gaps(owned(node.me for node in owners)):
-        return [], [node.addr for node in owners]
-    masters = {node.me.slots: node.addr for node in owners}
-    steps = []
-    for share in slices(layout.masters):
-        if share in masters:
+def _forget(draft: Draft, *, followed: bool) -> None:
+    """Forget members that will not answer any more; one that is still followed only after that has ended."""
+    for peer in sorted(refusals.unlisted(draft.state), key=lambda peer: peer.id):
+        if not refusals.may_forget(draft.state, draft.desired, peer):
             continue
-        free = [node.addr for node in _free(cluster) if node.addr not in masters.values()]
-        name = layout.next_master(list(masters.values()), free)
-        if name is None:
-            raise _crowded(layout)
-        masters[share] = name
-        steps.append(AddSlots(name, share))
-    return steps, [masters[share] for share in sorted(masters)]
+        followers = draft.state.followers(peer.id)
+        if followers and peer.slots:
+            # Its address belongs to an empty node by now: nobody elects a replica by itself in that case.
+            draft.do(Promote(followers[0].addr, draft.state.peer_name(peer), mode="force"))
+        elif followers and not followed:
+            continue
+        name = draft.state.peer_name(peer)
+        refusals.refuse_resurrection(draft.state, name)
+        draft.do(Forget(peer.id, name, draft.knowing(peer.id)))
 
 
-def _epochs(cluster: Cluster) -> list[SetEpoch]:
+def _epochs(draft: Draft) -> None:
     """Redis takes an epoch only from a node that knows no other; those that met sort it out themselves."""
-    return [
-        SetEpoch(node.addr, number)
-        for number, node in enumerate(cluster.nodes, start=1)
-        if node.alone and node.me.epoch == 0
-    ]
+    # In a new cluster in their order, in one that has a history after all others.
+    highest = max((peer.epoch for node in draft.state.members for peer in node.view), default=0)
+    for number, node in enumerate(draft.state.singles, start=1):
+        if node.me.epoch == 0:
+            draft.do(SetEpoch(node.addr, highest + number))
 
 
-def _join(cluster: Cluster) -> list[Join]:
-    if not cluster.singles:
-        return []
-    seed = (cluster.members or cluster.singles)[0]
-    guests = [node for node in cluster.singles if node != seed]
-    return [Join(seed.addr, tuple((n.addr, n.ip, n.listed.port, n.me.bus_port) for n in guests))]
+def _join(draft: Draft) -> None:
+    state = draft.state
+    islands = sorted(state.islands(), key=lambda island: not any(node.me.slots for node in island))
+    outside = [node for island in islands[1:] for node in island] + list(state.singles)
+    if not outside:
+        return
+    seed = islands[0][0] if islands else state.singles[0]
+    guests = sorted((node for node in outside if node != seed), key=lambda node: node.order)
+    refusals.refuse_unprepared(state, [*state.members, *state.singles])
+    places = tuple((n.addr, n.ip, n.me.port or n.listed.port, n.me.bus_port) for n in guests)
+    draft.do(Join(seed.addr, places))
 
 
-def _replicas(cluster: Cluster, layout: Layout, masters: list[str]) -> list[Replicate]:
+def _replicas(draft: Draft, masters: list[str], *, settle: bool) -> None:
+    """Let every node that is no master follow one."""
+    state = draft.state
+    ids = {state.named(name).me.id: name for name in masters}
     sets: dict[str, list[str]] = {name: [] for name in masters}
-    for node in cluster.nodes:
-        master = cluster.by_id(node.me.master_id)
-        if master and master.addr in sets:
-            sets[master.addr].append(node.addr)
-    free = [node.addr for node in _free(cluster) if node.addr not in masters]
-    refusals.refuse_keys(cluster.named(name) for name in free)
-    steps = []
-    while free:
-        pair = layout.next_replica(sets, free)
-        if pair is None:
-            raise _crowded(layout)
-        name, master_name = pair
-        free.remove(name)
-        sets[master_name].append(name)
-        steps.append(Replicate(name, master_name))
-    return steps
+    free = []
+    for node in state.listed:
+        peer = state.peer_of(node)
+        if peer is None or node.addr in sets:
+            continue
+        if peer.master_id in ids:
+            sets[ids[str(peer.master_id)]].append(node.addr)
+        elif node.problem is None and not peer.slots and not _held(draft, peer, settle):
+            free.append(node)
+    refusals.refuse_keys(node for node in free if not node.me.master_id)
+    whole = settle and not any(node.problem for node in state.listed)
+    try:
+        moves = assign(draft.layout, sets, [node.addr for node in free], whole)
+    except Crowded as crowded:
+        raise draft.crowded() from crowded
+    for name, master in moves:
+        draft.do(Replicate(name, master))
 
 
-def _crowded(layout: Layout) -> Refusal:
-    zones = list(layout.zones.values())
-    size, zone = max((zones.count(zone), zone) for zone in zones)
-    return Refusal(
-        f"anti_affinity=require cannot be kept: zone {zone} holds {size} of the {len(zones)} nodes, so not "
-        f"each of {layout.masters} masters finds replicas={layout.replicas} in another zone; list nodes in "
-        "more zones, set zone where hosts are apart, or set anti_affinity=prefer.",
-        zone=zone,
-    )
+def _held(draft: Draft, peer: Peer, settle: bool) -> bool:
+    """Tell whether a node follows a master that is left alone, or that has yet to give its slots away."""
+    master = draft.state.by_id(peer.master_id)
+    return bool(master and master.me.slots and (draft.ignores(master) or not settle))
 
 
-def refuse_unfit(cluster: Cluster, desired: Desired) -> None:
-    """Refuse a cluster that has nothing left to form and still is not what is wanted."""
-    peers = cluster.truth()
-    for peer in peers.values():
-        has = sum(other.master_id == peer.id for other in peers.values())
-        if peer.slots and has < desired.replicas:
-            name = cluster.peer_name(peer)
-            raise Refusal(
-                f"Master {name} has {has} replicas, while replicas={desired.replicas} is wanted: moving "
-                "replicas is not in this version; run CLUSTER REPLICATE with its id on a replica of "
-                "another master."
-            )
-    if failed := [node for node in cluster.up if node.state != "ok"]:
+def _functions(draft: Draft, masters: list[str]) -> None:
+    """Give new masters the function libraries of the others; a slot must not lose them by being moved."""
+    source = next((node for node in draft.state.owners if node.functions), None)
+    for name in masters if source else ():
+        node = draft.state.named(name)
+        if source and not node.me.slots and node.functions == ():
+            draft.do(CopyFunctions(source.addr, name))
+
+
+def _remove(draft: Draft) -> None:
+    """Take out members that are not listed, replicas before masters, so that nobody loses its master."""
+    if draft.desired.unlisted != "remove":
+        return
+    for node in sorted(draft.state.up, key=lambda node: (not node.me.master_id, node.order)):
+        if not node.wanted:
+            refusals.refuse_resurrection(draft.state, node.addr)
+            draft.do(Remove(node.addr, node.me.id, draft.knowing(node.me.id)))
+    rest = [p for p in refusals.unlisted(draft.state) if not draft.state.by_id(p.id)]
+    if rest:
+        raise Refusal(
+            f"Member {draft.state.peer_name(rest[0])} (id {rest[0].id}, down) is not listed in nodes and "
+            "cannot be reached: start it, or set forget_failed=true to take it out of the cluster.",
+            unlisted=[draft.state.peer_name(peer) for peer in rest],
+        )
+
+
+def _refuse_unfit(cluster: Cluster) -> None:
+    """Refuse a cluster that has nothing left to change and still does not serve."""
+    failed = [node for node in cluster.up if node.state != "ok"]
+    if failed and not gaps(owned(cluster.peers.values())):
         raise Refusal(
             f"Node {failed[0].addr} reports cluster_state:{failed[0].state} although every slot has an "
             "owner: see that it reaches the masters on their cluster bus ports.",

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login, RedisIO
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Desired, Listed
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan import plan
 
 from .conftest import HOST, RUNNER, Fleet, Module, Server, arguments, wait_for
@@ -27,9 +28,8 @@ PASSWORD = "correct-horse-battery"  # noqa: S105  # of a server that lives as lo
 
 
 def wanted(servers: list[Server]) -> Desired:
-    return Desired.wanted(
-        arguments(servers) | {"replicas": 1, "anti_affinity": "require", "unlisted": "fail"}
-    )
+    nodes = (Listed(HOST, server.port, zone) for server, zone in zip(servers, "aabbcc", strict=True))
+    return Desired(tuple(nodes))
 
 
 def by_role(result: dict[str, Any]) -> dict[str, list[str]]:
@@ -87,7 +87,7 @@ def test_create_that_was_interrupted_after_a_step_is_finished(
     six: list[Server], module: Module, done: int
 ) -> None:
     desired = wanted(six)
-    with RedisIO(desired, Login(), join_timeout=15) as io:
+    with RedisIO(desired.nodes, Login(), timeout=15) as io:
         steps = plan(io.observe(), desired)
         for step in steps[:done]:
             step.apply(io)
@@ -152,14 +152,13 @@ def test_lost_replica_is_reported_and_no_change(six: list[Server], module: Modul
     assert f"Down: {lost}." in json.dumps(result["warnings"])
 
 
-def test_lost_master_is_refused_until_its_replica_took_over(six: list[Server], module: Module) -> None:
+def test_lost_master_is_waited_for_until_its_replica_took_over(six: list[Server], module: Module) -> None:
     lost = by_role(module(six))["master"][0]
     server = next(server for server in six if server.addr == lost)
     server.stop()
-    assert f"Node {lost} cannot be reached" in module(six)["msg"]
-    wait_for(lambda: not module(six).get("failed"), "the failover")
     result = module(six)
     assert (result["changed"], result["health"]["down"]) == (False, [lost])
+    assert len(by_role(result)["master"]) == 4, "the lost one, and the three that have slots"
     server.start()
     wait_for(lambda: module(six).get("health", {}).get("state") == "ok", "the old master to return")
     assert lost in by_role(module(six))["replica"]
@@ -209,8 +208,10 @@ def test_node_that_holds_keys_is_refused(six: list[Server], module: Module) -> N
     six[4].do("SET", "key", "value")
     assert f"Node {six[4].addr} holds 1 keys" in module(six)["msg"]
     six[4].do("FLUSHALL")
-    assert f"Node {six[4].addr} owns slots 0-16383 from an earlier use" in module(six)["msg"]
     assert all(server.info()["cluster_known_nodes"] == "1" for server in six)
+    result = module(six)
+    assert result["actions"][0] == f"Take slots 0-16383, left from an earlier use, from {six[4].addr}"
+    assert_well(six, result)
 
 
 def test_unlisted_member(six: list[Server], fleet: Fleet, module: Module) -> None:
@@ -283,12 +284,13 @@ def test_wrong_announced_address_is_refused_beforehand(fleet: Fleet, module: Mod
     assert all(server.info()["cluster_known_nodes"] == "1" for server in servers)
 
 
-def test_open_slot_is_reported_and_no_change(six: list[Server], module: Module) -> None:
+def test_open_slot_is_repaired_or_refused(six: list[Server], module: Module) -> None:
     masters = [s for s in six if s.addr in by_role(module(six))["master"]]
     masters[0].do("CLUSTER", "SETSLOT", 100, "MIGRATING", masters[1].do("CLUSTER", "MYID"))
+    assert f"Node {masters[0].addr} has slots on the move ([100->-" in module(six, open_slots="fail")["msg"]
     result = module(six)
-    assert (result["changed"], result["health"]["state"]) == (False, "degraded")
-    assert result["health"]["open_slots"][0].startswith("[100->-")
+    assert result["actions"] == [f"Close slot 100 on {masters[0].addr}, which nothing moves any more"]
+    assert_well(six, result)
 
 
 def ansible(servers: list[Server], folder: Path, *options: str) -> dict[str, Any]:
@@ -323,7 +325,7 @@ def test_run_by_ansible(six: list[Server], tmp_path: Path) -> None:
 def test_refusal_in_process(six: list[Server]) -> None:
     """A node that disappears between plan and apply is named."""
     desired = wanted(six)
-    with RedisIO(desired, Login(), join_timeout=1) as io:
+    with RedisIO(desired.nodes, Login(), timeout=1) as io:
         steps = plan(io.observe(), desired)
         six[0].stop()
         with pytest.raises(Refusal, match=f"Node {six[0].addr} did not carry out CLUSTER ADDSLOTSRANGE"):

@@ -17,9 +17,9 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.mode
     Node,
     Peer,
     Problem,
-    Ranges,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan import plan
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import Ranges
 
 PAIRS = "aabbcc"  # three zones of two nodes
 Change = Callable[[Cluster], Cluster]
@@ -57,11 +57,39 @@ def after(steps: int | None = None, zones: str = PAIRS, **options: Any) -> Clust
     return simulate(start, plan(start, wanted)[:steps])
 
 
+def listing(zones: str, numbers: Iterable[int], **options: Any) -> Desired:
+    """List only some of the nodes, under the numbers that they have in zones."""
+    every = desired(zones, **options)
+    return replace(every, nodes=tuple(every.nodes[number - 1] for number in numbers))
+
+
+def found(cluster: Cluster, wanted: Desired) -> Cluster:
+    """What is seen when the list is another one: who is not in it was found by those that are."""
+    listed = {entry.addr: entry for entry in wanted.nodes}
+
+    def seat(n: Node) -> Node:
+        entry = listed.get(n.addr)
+        return replace(
+            n, listed=entry or replace(n.listed, zone=n.ip, weight=None, role="auto", wanted=False)
+        )
+
+    nodes = (seat(n) for n in cluster.nodes)
+    # Nobody finds a node that is alone and not listed.
+    return replace(cluster, nodes=tuple(n for n in nodes if n.wanted or n.problem or not n.alone))
+
+
+def grown(by: str = "dd", base: str = PAIRS, **options: Any) -> Cluster:
+    """A healthy cluster, and new nodes beside it."""
+    old = after(None, base, **options)
+    new = empty(base + by).nodes[len(base) :]
+    return replace(old, nodes=(*old.nodes, *new))
+
+
 def node(number: int, **changes: Any) -> Change:
     """Change what one node says of itself."""
 
     def change(cluster: Cluster) -> Cluster:
-        return Cluster(tuple(replace(n, **changes) if n.addr == addr(number) else n for n in cluster.nodes))
+        return cluster.altered(addr(number), **changes)
 
     return change
 
@@ -122,12 +150,12 @@ def down(number: int) -> Change:
     return change
 
 
-def failed_over(cluster: Cluster) -> Cluster:
-    """n4 has taken over from n1, its master, which came back as its replica."""
+def failed_over(cluster: Cluster, heir: int = 4) -> Cluster:
+    """A replica has taken over from n1, its master, which came back as its replica."""
     old = cluster.named(addr(1)).me
-    cluster = peer(4, flags={"master"}, master_id=None, slots=old.slots, epoch=7)(cluster)
-    cluster = peer(1, flags={"slave"}, master_id="id4", slots=(), epoch=7)(cluster)
-    return node(1, link="up")(node(4, link=None)(cluster))
+    cluster = peer(heir, flags={"master"}, master_id=None, slots=old.slots, epoch=17)(cluster)
+    cluster = peer(1, flags={"slave"}, master_id=f"id{heir}", slots=(), epoch=17)(cluster)
+    return node(1, link="up")(node(heir, link=None)(cluster))
 
 
 def wiped(number: int) -> Change:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.payaid.scaling.plugins.doc_fragments.redis import ModuleDocFragment
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster import io
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster import connection, io
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
     Listed,
     Node,
@@ -19,8 +19,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.mode
     Problem,
     parse_nodes,
     parse_peer,
-    text,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import text
 from ansible_collections.payaid.scaling.plugins.modules.redis_cluster import ARGUMENTS, DOCUMENTATION
 from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
@@ -102,7 +102,7 @@ def test_two_ghosts_stay_two() -> None:
     ],
 )
 def test_failures(error: Exception, problem: Problem) -> None:
-    assert io.failure(error)[0] is problem
+    assert connection.failure(error)[0] is problem
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,13 @@ def test_failures(error: Exception, problem: Problem) -> None:
 def test_config(config: list[Any], password: bool | None, masterauth: bool | None, announced: str) -> None:
     reply = (CAPTURED / "healthy_replica.txt").read_text()
     info, replication = "cluster_state:ok\r\n", "role:slave\r\nmaster_link_status:up\r\n"
-    node = io.read(Node(Listed("n1", 6379, "a")), [reply, info, replication, 4, *config])
+    node = io.read(
+        Node(Listed("n1", 6379, "a")),
+        [reply, info, replication, 4, [["library_name", "lib", "engine", "LUA"]], *config],
+    )
     assert (node.has_password, node.has_masterauth, node.announce_ip) == (password, masterauth, announced)
     assert (node.state, node.link, node.keys, node.alone) == ("ok", "up", 4, False)
+    assert node.functions == ("lib",)
     assert "s3" not in repr(node)
 
 
