@@ -98,6 +98,11 @@ integration: setup-test ## The modules against real redis-server and PostgreSQL 
 	@tests/install_servers
 	PYTHONPATH=.collections $(BIN)/pytest tests/integration
 
+.PHONY: comparison
+comparison: setup-test ## Run redis_cluster and redis-cli on the same faults and write docs/redis-cluster-comparison.md
+	@tests/install_servers
+	PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.integration.redis_cluster.comparison
+
 .PHONY: test-app
 test-app: app ## The reference application's own tests
 	cd reference_app && DRAIN_INSTALL=0 $(NODE_BIN_DIR)/node --import tsx --test tests/*.test.ts

@@ -18,7 +18,7 @@ REDIS_IMPORT_ERROR: str | None = None
 try:
     import redis
     from redis.backoff import NoBackoff
-    from redis.exceptions import BusyLoadingError, ResponseError
+    from redis.exceptions import AskError, BusyLoadingError, ResponseError
     from redis.retry import Retry
 except ImportError:
     REDIS_IMPORT_ERROR = traceback.format_exc()
@@ -118,6 +118,11 @@ def connect(host: str, port: int, login: Login, timeout: float = SOCKET_TIMEOUT)
     )
     client.response_callbacks.clear()  # every reply as the server gave it, in every version
     return client
+
+
+def asked_elsewhere(reply: Any) -> bool:
+    """Tell whether a node that gives a slot away says that it does not have a key (any more)."""
+    return isinstance(reply, AskError)
 
 
 def fields(reply: str) -> dict[str, str]:

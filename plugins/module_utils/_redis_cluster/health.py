@@ -19,15 +19,28 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slot
     SLOTS,
     count,
     gaps,
+    of,
     text,
+    without,
 )
 
+Signature = frozenset[tuple[str, str, str | None]]
 
-def signature(node: Node) -> frozenset[tuple[str, str, str | None]]:
-    """Who owns what and who follows whom, as the node sees it: equal on nodes that agree."""
-    return frozenset(
-        (p.id, text(p.slots), p.master_id) for p in node.view if not p.flags & {"handshake", "noaddr"}
-    )
+
+def signatures(cluster: Cluster, nodes: Sequence[Node]) -> list[Signature]:
+    """Who owns what and who follows whom, as each node sees it: equal on nodes that agree.
+
+    About slots on the move they need not agree: a move that was interrupted may leave them so for ever.
+    """
+    moving = of({slot for node in cluster.up for slot in (*node.me.importing, *node.me.migrating)})
+    return [
+        frozenset(
+            (p.id, text(without(p.slots, moving)), p.master_id)
+            for p in node.view
+            if not p.flags & {"handshake", "noaddr"}
+        )
+        for node in nodes
+    ]
 
 
 def missing_view(cluster: Cluster, among: Collection[str] | None = None) -> str:
@@ -42,13 +55,14 @@ def missing_view(cluster: Cluster, among: Collection[str] | None = None) -> str:
                     f"node {node.addr} does not see node {other.addr}: open the cluster bus ports "
                     f"{node.me.bus_port} and {other.me.bus_port} between them and check cluster-announce-ip"
                 )
-    for node in nodes:
+    seen = signatures(cluster, nodes)
+    for node, signature in zip(nodes, seen, strict=True):
         if stuck := [peer for peer in node.view if "handshake" in peer.flags]:
             return (
                 f"node {node.addr} has an unfinished handshake with {stuck[0].addr}: open the cluster bus "
                 f"port {stuck[0].bus_port} there"
             )
-        if signature(node) != signature(nodes[0]):
+        if signature != seen[0]:
             return (
                 f"nodes {nodes[0].addr} and {node.addr} do not agree on slots and roles: open the cluster "
                 f"bus ports {nodes[0].me.bus_port} and {node.me.bus_port} between them"
@@ -119,7 +133,7 @@ def in_motion(cluster: Cluster, patient: bool = True) -> bool:
     if any("handshake" in peer.flags for node in cluster.up for peer in node.view):
         return True
     islands = cluster.islands()
-    if any(signature(node) != signature(island[0]) for island in islands for node in island):
+    if any(len(set(signatures(cluster, island))) > 1 for island in islands):
         return True
     # A node that knows nobody is in motion for a while when somebody already knows it.
     known = {peer_id for node in cluster.members for peer_id in node.knows}

@@ -13,6 +13,7 @@ from threading import Barrier, BrokenBarrierError, Event
 from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import asked_elsewhere
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import Ranges, each
 
 # Slots that are open at a time between two nodes. More save round trips; fewer leave less open when killed.
@@ -229,7 +230,11 @@ def clashing(talk: Talk, owner: str, holder: str, keys: Sequence[str]) -> list[s
 def dumps(talk: Talk, addr: str, keys: Sequence[str]) -> list[str | None]:
     """Return the serialized values of keys. ASKING lets a node speak of a slot that it is only getting."""
     commands: list[Words] = [word for key in keys for word in (("ASKING",), ("DUMP", key))]
-    return talk.say(addr, commands)[1::2]
+    replies = talk.ask(addr, commands)[1::2]
+    for reply in replies:
+        if isinstance(reply, Exception) and not asked_elsewhere(reply):
+            raise Refusal(f"Node {addr} did not carry out DUMP: {reply}.", node=addr) from reply
+    return [None if isinstance(reply, Exception) else reply for reply in replies]
 
 
 def pull(talk: Talk, migration: Migration, owner: str, holder: str, slots: Sequence[int]) -> int:

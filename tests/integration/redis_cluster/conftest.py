@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -47,7 +48,32 @@ def free_port(taken: set[int]) -> int:
     raise RuntimeError("No free pair of ports from 21000 to 41000.")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Row:
+    """One line of CLUSTER NODES."""
+
+    id: str
+    port: int
+    flags: frozenset[str]
+    master: str
+    slots: tuple[tuple[int, int], ...]
+    open_slots: tuple[str, ...]
+
+    @classmethod
+    def of(cls, line: str) -> Row:
+        node_id, address, flags, master, _ping, _pong, _epoch, _link, *slots = line.split()
+        ends = [slot.partition("-") for slot in slots if not slot.startswith("[")]
+        return cls(
+            node_id,
+            int(address.partition("@")[0].rpartition(":")[2]),
+            frozenset(flags.split(",")),
+            master,
+            tuple((int(first), int(last or first)) for first, _dash, last in ends),
+            tuple(slot for slot in slots if slot.startswith("[")),
+        )
+
+
+@dataclass(eq=False)
 class Server:
     """One redis-server, started and ended here."""
 
@@ -102,10 +128,30 @@ class Server:
         with self.client() as client:
             return client.execute_command(*words)
 
+    def cluster(self) -> redis.RedisCluster:
+        """Return a client of the whole cluster."""
+        return redis.RedisCluster(host=HOST, port=self.port, password=self.password, decode_responses=True)
+
     def nodes(self) -> str:
+        return str(self.raw("CLUSTER", "NODES"))
+
+    def rows(self) -> list[Row]:
+        """Read CLUSTER NODES."""
+        return [Row.of(line) for line in self.nodes().splitlines()]
+
+    def seen_as(self, servers: list[Server], flag: str) -> bool:
+        """Whether all others say so of this one, or of what was at its place before."""
+        others = [server for server in servers if server is not self and server.process]
+        return all(
+            any(flag in row.flags and row.port in (0, self.port) for row in server.rows())
+            for server in others
+        )
+
+    def raw(self, *words: str | int) -> Any:
+        """Run a command and return what the server said, unread."""
         with self.client() as client:
             client.response_callbacks.clear()
-            return str(client.execute_command("CLUSTER", "NODES"))
+            return client.execute_command(*words)
 
     def info(self) -> dict[str, str]:
         lines = str(self.do("CLUSTER", "INFO")).split()
@@ -117,6 +163,25 @@ def wait_for(true: Callable[[], bool], what: str, pause: float = 0.02) -> None:
     while not true():
         assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
         time.sleep(pause)
+
+
+def redis_cli(
+    server: Server, *words: str, timeout: float = PATIENCE, password: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Ask a server with redis-cli, the password in the environment; answers to its questions are yes."""
+    binary = shutil.which("redis-cli")
+    if binary is None:
+        pytest.fail("redis-cli is missing: install the package redis-tools.", pytrace=False)
+    login = password or server.password
+    return subprocess.run(  # noqa: S603  # our own words
+        [binary, "-p", str(server.port), *words],
+        env={"REDISCLI_AUTH": login} if login else {},
+        input="yes\n",
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
 
 
 @dataclass
@@ -185,19 +250,34 @@ def arguments(servers: list[Server], **options: Any) -> dict[str, Any]:
     """Two nodes to a zone, three zones to six nodes, unless zones are given."""
     zones = options.pop("zones", "aabbccddeeff")
     nodes = [{"host": HOST, "port": s.port, "zone": z} for s, z in zip(servers, zones, strict=False)]
-    return {"nodes": nodes, "join_timeout": 15, **options}
+    return {"nodes": nodes, "join_timeout": 30, **options}
+
+
+def command(servers: list[Server], **options: Any) -> list[str]:
+    """Return what runs the module as Ansible does."""
+    return [sys.executable, "-c", RUNNER, json.dumps(arguments(servers, **options))]
+
+
+def run_module(servers: list[Server], *, check: bool = False, **options: Any) -> dict[str, Any]:
+    """Run the module and return what it says."""
+    words = command(servers, **options, _ansible_check_mode=check, _ansible_diff=True)
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603  # our own words
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def kill_module(servers: list[Server], so_far: Callable[[], bool], **options: Any) -> None:
+    """Run the module, and end it with SIGKILL when it has come so far."""
+    words = command(servers, **options)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words
+    try:
+        wait_for(so_far, "the module to get so far", pause=0)
+    finally:
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "it had ended before it was killed"
 
 
 @pytest.fixture
 def module() -> Module:
     """Run the module as Ansible does and return what it says."""
-
-    def run(servers: list[Server], *, check: bool = False, **options: Any) -> dict[str, Any]:
-        args = arguments(servers, **options) | {"_ansible_check_mode": check, "_ansible_diff": True}
-        done = subprocess.run(  # noqa: S603  # our own words
-            [sys.executable, "-c", RUNNER, json.dumps(args)], capture_output=True, text=True, check=False
-        )
-        assert done.stdout, done.stderr
-        return dict(json.loads(done.stdout))
-
-    return run
+    return run_module

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io i
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Desired, Listed
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan import plan
 
-from .conftest import HOST, RUNNER, Fleet, Module, Server, arguments, wait_for
+from .conftest import HOST, Fleet, Module, Server, arguments, kill_module, wait_for
 
 CREATE_STEPS = 13
 PASSWORD = "correct-horse-battery"  # noqa: S105  # of a server that lives as long as one test
@@ -104,12 +103,7 @@ def test_create_that_was_interrupted_after_a_step_is_finished(
 @pytest.mark.parametrize("seen", [" 0-5460", "handshake", "5461-10922"])
 def test_create_that_was_killed_is_finished(six: list[Server], module: Module, seen: str) -> None:
     """Killed for real, as soon as the first node shows this: with slots, while nodes meet, when they have."""
-    process = subprocess.Popen(  # noqa: S603  # our own words
-        [sys.executable, "-c", RUNNER, json.dumps(arguments(six))], stdout=subprocess.DEVNULL
-    )
-    wait_for(lambda: seen in six[0].nodes(), "the module to get so far", pause=0)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_module(six, lambda: seen in six[0].nodes())
     module(six)
     wait_for(lambda: module(six)["health"]["state"] == "ok", "the replicas to be in step")
     assert_well(six, module(six))
