@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.layout import Layout
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
@@ -12,6 +14,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.mode
     Desired,
     Node,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import Ranges
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.steps import Step
 
 
@@ -37,6 +40,15 @@ class Draft:
     def knowing(self, peer_id: str) -> tuple[str, ...]:
         """Nodes that know another one."""
         return tuple(n.addr for n in self.state.up if peer_id in n.knows and n.me.id != peer_id)
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Sort masters by the slots that they own by now, so that every plan from here takes them alike."""
+
+        def key(name: str) -> tuple[bool, Ranges, tuple[int, int, str, int]]:
+            node = self.state.named(name)
+            return (not node.me.slots, node.me.slots, node.order)
+
+        return sorted(names, key=key)
 
     def leaving(self, masters: list[str]) -> list[Node]:
         """Owners that are to give all their slots away."""

@@ -133,7 +133,7 @@ def choose_masters(draft: Draft) -> list[str]:
     masters += _empty(draft, masters, wanted - len(masters))
     while len(masters) < wanted:
         masters.append(_detached(draft, masters))
-    return masters
+    return draft.in_order(masters)
 
 
 def _staying(draft: Draft) -> list[str]:
@@ -145,7 +145,7 @@ def _staying(draft: Draft) -> list[str]:
         return (node.listed.role == "replica", not favoured, -count(node.me.slots), node.order)
 
     kept = sorted(able, key=rank)[: draft.desired.masters]
-    return [node.addr for node in sorted(kept, key=lambda node: node.me.slots)]
+    return draft.in_order(node.addr for node in kept)
 
 
 def may_stay(draft: Draft) -> Callable[[Node], bool]:
@@ -200,6 +200,6 @@ def _detached(draft: Draft, masters: list[str]) -> str:
     if name is None:
         raise draft.crowded()
     node = state.named(name)
-    seed = state.named(masters[0])
+    seed = state.named(draft.in_order(masters)[0])
     draft.do(Detach(name, seed.addr, (node.ip, node.me.port or node.listed.port, node.me.bus_port)))
     return name

@@ -114,6 +114,7 @@ def _join(draft: Draft) -> None:
 def _replicas(draft: Draft, masters: list[str], *, settle: bool) -> None:
     """Let every node that is no master follow one."""
     state = draft.state
+    masters = draft.in_order(masters)
     ids = {state.named(name).me.id: name for name in masters}
     sets: dict[str, list[str]] = {name: [] for name in masters}
     free = []

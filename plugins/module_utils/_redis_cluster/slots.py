@@ -51,14 +51,29 @@ def gaps(ranges: Ranges) -> Ranges:
 
 
 def without(ranges: Ranges, taken: Ranges) -> Ranges:
-    if not overlap(ranges, taken):
-        return ranges
-    return of(set(each(ranges)) - set(each(taken)))
+    """Return the slots that are in the first and not in the second."""
+    out = list(ranges)
+    for start, end in taken:
+        kept = []
+        for a, b in out:
+            if b < start or end < a:
+                kept.append((a, b))
+                continue
+            kept += [(a, start - 1)] if a < start else []
+            kept += [(end + 1, b)] if end < b else []
+        out = kept
+    return tuple(out)
 
 
 def first(ranges: Ranges, number: int) -> Ranges:
     """Return the lowest slots, so many."""
-    return of(each(ranges)[:number])
+    out = []
+    for start, end in ranges:
+        if number <= 0:
+            break
+        out.append((start, min(end, start + number - 1)))
+        number -= end - start + 1
+    return tuple(out)
 
 
 def named(ranges: Ranges) -> str:

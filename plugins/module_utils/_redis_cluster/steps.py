@@ -419,6 +419,9 @@ def _taken(state: Cluster, addr: str, slots: Ranges) -> Cluster:
 
 def closed(state: Cluster, slots: Ranges, addrs: set[str]) -> Cluster:
     """Foretell that slots are closed on some nodes, and that no keys are left where they do not belong."""
+    nodes = [state.named(addr) for addr in addrs]
+    if not any(node.me.open_slots or node.slot_keys for node in nodes):
+        return state
     numbers = set(each(slots))
 
     def shut(peer: Peer) -> Peer:

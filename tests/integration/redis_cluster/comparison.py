@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .cases import CASES, Case, Scene
-from .conftest import Fleet, redis_cli, run_module
+from .conftest import HOST, Fleet, redis_cli, run_module
 
 PAGE = Path(__file__).parents[3] / "docs" / "redis-cluster-comparison.md"
 HEAD = """# redis_cluster beside redis-cli
@@ -27,6 +27,7 @@ Made by `make comparison` with {version}; each case is made twice, on fresh serv
 `tests/integration/redis_cluster/test_redis_cluster_cases.py` asserts the same on every run of the tests,
 and that a second run changes nothing.
 """
+MOST = 420  # characters of what was said
 CLI_TIMEOUT = 25  # s; a create that waits for a node it cannot reach waits for ever
 NOISE = re.compile(
     r"^(>>>|\[OK\]|[MS]: |   |Waiting|\.+$|Performing|Master\[|Adding replica|Can I set|Warning: )"
@@ -53,7 +54,7 @@ def by_module(case: Case) -> tuple[str, str]:
             said = f"changed=false, health {result['health']['state']}"
         else:
             said = "; ".join(result["actions"])
-        return said, left(scene)
+        return tidy(said, servers), left(scene)
 
 
 def by_redis_cli(case: Case) -> tuple[str, str, str]:
@@ -65,7 +66,7 @@ def by_redis_cli(case: Case) -> tuple[str, str, str]:
             said = f"rc {done.returncode}: {gist(done.stdout + done.stderr)}"
         except subprocess.TimeoutExpired:
             said = f"hangs (ended after {CLI_TIMEOUT} s)"
-        return " ".join(("redis-cli", *scene.cli)), said, left(scene)
+        return tidy(" ".join(("redis-cli", *scene.cli)), servers), tidy(said, servers), left(scene)
 
 
 def gist(output: str) -> str:
@@ -100,14 +101,16 @@ def left(scene: Scene) -> str:
     return ", ".join(said)
 
 
-def tidy(text: str) -> str:
-    """Make ports, ids and table marks the same in every run."""
-    ports = {
-        port: f":{7000 + number}" for number, port in enumerate(dict.fromkeys(re.findall(r":2\d{4}\b", text)))
-    }
-    for port, name in ports.items():
-        text = text.replace(port, name)
-    return re.sub(r"\b[0-9a-f]{40}\b", "ID", text).replace("127.0.0.1:", ":").replace("|", r"\|")
+def tidy(text: str, fleet: Fleet) -> str:
+    """Give nodes and ids names that are the same in every run, and make it fit into a table."""
+    for number, server in enumerate(fleet.servers, start=1):
+        for host in (HOST, "localhost", "192.0.2.9"):
+            text = text.replace(
+                f"{host}:{server.port}", f"n{number}" if host == HOST else f"{host}/n{number}"
+            )
+        text = text.replace(str(server.port + 10000), f"n{number}'s")
+    text = re.sub(r"\b[0-9a-f]{40}\b", "ID", text).replace("|", r"\|")
+    return text if len(text) <= MOST else f"{text[:MOST]} …"
 
 
 def main() -> None:
@@ -118,11 +121,9 @@ def main() -> None:
         print(case.title, file=sys.stderr)
         ours, (command, theirs, theirs_left) = by_module(case), by_redis_cli(case)
         parts.append(
-            tidy(
-                f"\n## {case.title}\n\n| | says | left behind |\n|---|---|---|\n"
-                f"| redis_cluster | {ours[0]} | {ours[1]} |\n| redis-cli | {theirs} | {theirs_left} |\n"
-            )
-            + f"\n`{tidy(command)}`\n"
+            f"\n## {case.title}\n\n| | says | left behind |\n|---|---|---|\n"
+            f"| redis_cluster | {ours[0]} | {ours[1]} |\n| redis-cli | {theirs} | {theirs_left} |\n"
+            f"\nWith redis-cli: `{command}`\n"
         )
     PAGE.write_text("".join(parts))
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,13 +51,13 @@ def empty(zones: Iterable[str] = PAIRS) -> Cluster:
     return Cluster.of(nodes)
 
 
-def after(steps: int | None = None, zones: str = PAIRS, **options: Any) -> Cluster:
+def after(steps: int | None = None, zones: Sequence[str] = PAIRS, **options: Any) -> Cluster:
     """A create that was killed after so many steps, or went through."""
     start, wanted = empty(zones), desired(zones, **options)
     return simulate(start, plan(start, wanted)[:steps])
 
 
-def listing(zones: str, numbers: Iterable[int], **options: Any) -> Desired:
+def listing(zones: Sequence[str], numbers: Iterable[int], **options: Any) -> Desired:
     """List only some of the nodes, under the numbers that they have in zones."""
     every = desired(zones, **options)
     return replace(every, nodes=tuple(every.nodes[number - 1] for number in numbers))
@@ -78,10 +78,10 @@ def found(cluster: Cluster, wanted: Desired) -> Cluster:
     return replace(cluster, nodes=tuple(n for n in nodes if n.wanted or n.problem or not n.alone))
 
 
-def grown(by: str = "dd", base: str = PAIRS, **options: Any) -> Cluster:
+def grown(by: Sequence[str] = "dd", base: Sequence[str] = PAIRS, **options: Any) -> Cluster:
     """A healthy cluster, and new nodes beside it."""
     old = after(None, base, **options)
-    new = empty(base + by).nodes[len(base) :]
+    new = empty([*base, *by]).nodes[len(base) :]
     return replace(old, nodes=(*old.nodes, *new))
 
 
