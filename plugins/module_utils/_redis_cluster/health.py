@@ -44,8 +44,20 @@ def signatures(cluster: Cluster, nodes: Sequence[Node]) -> list[Signature]:
 
 
 def missing_view(cluster: Cluster, among: Collection[str] | None = None) -> str:
-    """Name the first link over which nodes do not (yet) see the same cluster, or return nothing."""
-    nodes = [n for n in cluster.nodes if among is None or n.addr in among or (n.view and not n.alone)]
+    """Name the first link over which nodes do not (yet) see the same cluster, or return nothing.
+
+    Those that are looked at are the named ones, and all that are in a cluster.
+    """
+    return missing_acquaintance(cluster, among) or _disagreement(cluster, _concerned(cluster, among))
+
+
+def _concerned(cluster: Cluster, among: Collection[str] | None) -> list[Node]:
+    return [n for n in cluster.nodes if among is None or n.addr in among or (n.view and not n.alone)]
+
+
+def missing_acquaintance(cluster: Cluster, among: Collection[str] | None = None) -> str:
+    """Name the first node that does not answer, or does not know another one, or return nothing."""
+    nodes = _concerned(cluster, among)
     if down := [node for node in nodes if node.problem]:
         return f"node {down[0].addr} does not answer ({down[0].detail}): start it"
     for node in nodes:
@@ -55,14 +67,17 @@ def missing_view(cluster: Cluster, among: Collection[str] | None = None) -> str:
                     f"node {node.addr} does not see node {other.addr}: open the cluster bus ports "
                     f"{node.me.bus_port} and {other.me.bus_port} between them and check cluster-announce-ip"
                 )
-    seen = signatures(cluster, nodes)
-    for node, signature in zip(nodes, seen, strict=True):
         if stuck := [peer for peer in node.view if "handshake" in peer.flags]:
             return (
                 f"node {node.addr} has an unfinished handshake with {stuck[0].addr}: open the cluster bus "
                 f"port {stuck[0].bus_port} there"
             )
-        if signature != seen[0]:
+    return ""
+
+
+def _disagreement(cluster: Cluster, nodes: Sequence[Node]) -> str:
+    for node, seen in zip(nodes, told := signatures(cluster, nodes), strict=True):
+        if seen != told[0]:
             return (
                 f"nodes {nodes[0].addr} and {node.addr} do not agree on slots and roles: open the cluster "
                 f"bus ports {nodes[0].me.bus_port} and {node.me.bus_port} between them"
@@ -96,7 +111,19 @@ def missing(cluster: Cluster, among: Sequence[Node]) -> str:
                 f"node {node.addr} reports cluster_state:{node.state}: see that every node is up and "
                 "reaches the others on their cluster bus ports"
             )
-    return missing_links(cluster)
+    return _unlinked(cluster, up) or missing_links(cluster)
+
+
+def _unlinked(cluster: Cluster, nodes: Sequence[Node]) -> str:
+    """Name the first two nodes whose bus link is down, or return nothing."""
+    for node in nodes:
+        for peer in node.view:
+            if not peer.connected and cluster.by_id(peer.id):
+                return (
+                    f"node {node.addr} has no bus link to {cluster.peer_name(peer)}: open the cluster bus "
+                    f"port {peer.bus_port} there"
+                )
+    return ""
 
 
 def promoted(cluster: Cluster, addr: str) -> str:

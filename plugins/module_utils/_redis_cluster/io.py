@@ -86,6 +86,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         self._clients: dict[str, Any] = {}
         self._ips: dict[str, str] = {}
         self._places: dict[str, tuple[str, str, int]] = {}
+        self._buses: dict[str, int] = {}
         self.moved = Moved()
 
     def __exit__(self, *_error: object) -> None:
@@ -134,6 +135,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         members = [n for peer_id, n in answers.items() if n.problem or n.me.id == peer_id]
         cluster = Cluster.of([*nodes, *members])
         self._places = {n.addr: (n.me.id, n.ip, n.me.port or n.listed.port) for n in cluster.up}
+        self._buses = {n.addr: n.me.bus_port for n in cluster.up}
         return cluster
 
     def _side_by_side(self, do: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -227,6 +229,12 @@ class RedisIO(AbstractContextManager["RedisIO"]):
             return list(pipe.execute(raise_on_error=False))
 
     # ------------------------------------------------------------------ do
+
+    def announce(self, addr: str, to: set[str] | None) -> None:
+        # A node that is met again takes note of what the other one says of itself, and renews their link.
+        told = (a for a in self._places if a != addr and (to is None or a in to))
+        others = [(self._places[a], self._buses[a]) for a in told]
+        self.say(addr, [("CLUSTER", "MEET", ip, port, bus) for (_id, ip, port), bus in others])
 
     def copy_functions(self, source: str, target: str) -> None:
         self.command(target, "FUNCTION", "RESTORE", self.command(source, "FUNCTION", "DUMP"))

@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Union
 
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import missing_view
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import (
+    missing_acquaintance,
+    missing_view,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
     Cluster,
     Node,
@@ -40,6 +43,9 @@ class ClusterIO(Protocol):
 
     def wait(self, missing: Callable[[Cluster], str]) -> Cluster:
         """Observe until nothing is missing any more, at most join_timeout, else refuse naming what is."""
+
+    def announce(self, addr: str, to: set[str] | None) -> None:
+        """Let a node tell others, or all, at once what it is and owns; gossip would take a second for it."""
 
     def settle(self) -> None:
         """Wait until all nodes are of one mind and every replica is in step with its master."""
@@ -195,7 +201,12 @@ class Join:
             for host in (self.seed, *(guest[0] for guest in self.guests[:number])):
                 commands[host].append(("CLUSTER", "MEET", ip, port, bus_port))
         io.every(commands)
-        io.wait(lambda state: missing_view(state, {self.seed, *(guest[0] for guest in self.guests)}))
+        among = {self.seed, *(guest[0] for guest in self.guests)}
+        met = io.wait(lambda state: missing_acquaintance(state, among))
+        if missing_view(met, among):
+            for node in met.owners:
+                io.announce(node.addr, among)
+            io.wait(lambda state: missing_view(state, among))
 
 
 @dataclass(frozen=True)
@@ -222,6 +233,7 @@ class Replicate:
     def apply(self, io: ClusterIO) -> None:
         master_id = io.command(self.master, "CLUSTER", "MYID")
         io.command(self.addr, "CLUSTER", "REPLICATE", str(master_id))
+        io.announce(self.addr, None)
 
 
 @dataclass(frozen=True)
