@@ -28,7 +28,9 @@ NEEDED_SECRETS = (
     "vault_postgres_app_password",
     "vault_postgres_pooler_password",
     "vault_postgres_replication_password",
-    "vault_redis_password",
+    "vault_redis_app_password",
+    "vault_redis_operator_password",
+    "vault_redis_replication_password",
 )
 KNOWN_DEBIANS = ("12", "13")
 MACHINE_GROUPS = ("load_balancers", "app_nodes", "postgres_primary", "postgres_replicas", "redis_nodes")
@@ -36,7 +38,15 @@ REPLICAS_DEFAULT = 1
 MAX_CONNECTIONS_DEFAULT = 300
 # PostgreSQL's own reserve for superusers (3), migrations and people.
 CONNECTIONS_KEPT = 10
-REDIS_PORTS_DEFAULT = (6379, 6380)
+# What the first release called otherwise.
+REDIS_RENAMED = {
+    "redis_cluster_ports": "redis_server_instances, a list such as [{port: 6379}, {port: 6380}]",
+    "redis_cluster_maxmemory": "redis_server_maxmemory",
+    "redis_cluster_maxmemory_policy": "redis_server_maxmemory_policy",
+    "redis_cluster_node_timeout_ms": "redis_server_cluster_node_timeout_ms",
+    "redis_cluster_settings": "redis_server_settings",
+}
+REDIS_INSTANCES_DEFAULT = ({"port": 6379}, {"port": 6380})
 
 
 def platform_hosts(groups: Groups) -> list[str]:
@@ -99,6 +109,13 @@ def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
 def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     if not hosts:
         return []
+    if old := [
+        f"{host} has {name}, which is no variable any more: put it into {REDIS_RENAMED[name]}."
+        for host in hosts
+        for name in REDIS_RENAMED
+        if name in hostvars[host]
+    ]:
+        return old
     replicas = int(hostvars[hosts[0]].get("redis_cluster_replicas", REPLICAS_DEFAULT))
     instances = len(redis_instances(hosts, hostvars, addressed=False))
     needed = 3 * (replicas + 1)
@@ -106,7 +123,7 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
         return [
             f"redis_cluster_replicas={replicas} needs at least {needed} Redis instances for 3 masters, "
             f"and redis_nodes ({', '.join(hosts)}) has {instances}: "
-            "add machines, or ports to redis_cluster_ports."
+            "add machines, or instances to redis_server_instances."
         ]
     return []
 
@@ -178,6 +195,10 @@ def machine_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     return problems
 
 
+def _ports(variables: Mapping[str, Any]) -> list[int]:
+    return [int(one["port"]) for one in variables.get("redis_server_instances", REDIS_INSTANCES_DEFAULT)]
+
+
 def redis_instances(
     hosts: Iterable[str], hostvars: HostVars, *, addressed: bool = True
 ) -> list[dict[str, Any]]:
@@ -185,11 +206,11 @@ def redis_instances(
     return [
         {
             "host": str(hostvars[host]["platform_address"]) if addressed else host,
-            "port": int(port),
+            "port": port,
             "zone": str(hostvars[host].get("platform_zone") or host),
         }
         for host in hosts
-        for port in hostvars[host].get("redis_cluster_ports", REDIS_PORTS_DEFAULT)
+        for port in _ports(hostvars[host])
     ]
 
 

@@ -33,9 +33,8 @@ def process(host: Any) -> Callable[[int], str]:
 def secrets(host: Any) -> list[str]:
     """Return what nobody may see."""
     variables = host.ansible.get_variables()
-    return [
-        variables[f"vault_{name}"] for name in ("app_jwt_secret", "postgres_app_password", "redis_password")
-    ]
+    names = ("app_jwt_secret", "postgres_app_password", "redis_app_password")
+    return [variables[f"vault_{name}"] for name in names]
 
 
 def main_pid(host: Any, port: int) -> str:

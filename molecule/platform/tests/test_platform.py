@@ -120,8 +120,8 @@ def test_the_cluster_is_whole(groups: dict[str, list[str]], machines: Machines) 
         machine = machines(name)
         variables = machine.ansible.get_variables()
         said = machine.check_output(
-            "REDISCLI_AUTH=%s redis-cli -h %s CLUSTER INFO",
-            variables["vault_redis_password"],
+            "REDISCLI_AUTH=%s redis-cli --user app -h %s CLUSTER INFO",
+            variables["vault_redis_app_password"],
             variables["ansible_host"],
         )
         assert "cluster_state:ok" in said

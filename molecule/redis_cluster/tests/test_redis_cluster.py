@@ -35,9 +35,10 @@ def redis(host: Any) -> Callable[..., str]:
     """Ask an instance of this machine."""
     variables = host.ansible.get_variables()
 
-    def ask(port: int, *words: str, password: str = variables["vault_redis_password"]) -> str:
-        login = f"REDISCLI_AUTH={password} " if password else ""
-        command = f"{login}redis-cli -c -h {variables['ansible_host']} -p {port}" + " %s" * len(words)
+    def ask(port: int, *words: str, user: str = "operator", password: str | None = None) -> str:
+        secret = variables[f"vault_redis_{user}_password"] if password is None else password
+        login = f"REDISCLI_AUTH={secret} redis-cli --user {user}" if secret else "redis-cli"
+        command = f"{login} -c -h {variables['ansible_host']} -p {port}" + " %s" * len(words)
         return str(host.check_output(command, *words))
 
     return ask
@@ -93,9 +94,9 @@ def test_what_one_node_takes_every_other_one_gives(host: Any, machines: Machines
     def say(name: str, port: int, words: list[str]) -> list[str]:
         machine = machines(name)
         said = machine.check_output(
-            "printf %s | REDISCLI_AUTH=%s redis-cli -c -h %s -p %s",
+            "printf %s | REDISCLI_AUTH=%s redis-cli --user app -c -h %s -p %s",
             "".join(f"{line}\n" for line in words),
-            variables["vault_redis_password"],
+            variables["vault_redis_app_password"],
             machine.ansible.get_variables()["ansible_host"],
             str(port),
         )
@@ -115,7 +116,46 @@ def test_nothing_is_said_without_the_password(redis: Callable[..., str], port: i
     assert redis(port, "PING") == "PONG"
     assert "NOAUTH" in redis(port, "PING", password="")
     assert "NOAUTH" in redis(port, "GET", "molecule:1", password="")
-    assert "NOAUTH" in redis(port, "PING", password="x")  # noqa: S106
+    assert "NOAUTH" in redis(port, "PING", password="x")  # noqa: S106  # of the operator
+    assert "WRONGPASS" in redis(port, "AUTH", "default", "", password="")
+
+
+# A command of each kind that an app must never get through, and whom it would hurt.
+DENIED = [
+    ("FLUSHALL",),
+    ("CONFIG", "GET", "masterauth"),
+    ("CONFIG", "SET", "maxmemory", "1"),
+    ("ACL", "LIST"),
+    ("ACL", "SETUSER", "app", "+@all"),
+    ("SHUTDOWN", "NOSAVE"),
+    ("KEYS", "*"),
+    ("CLUSTER", "RESET"),
+    ("CLUSTER", "FAILOVER", "TAKEOVER"),
+    ("MODULE", "LIST"),
+    ("REPLICAOF", "NO", "ONE"),
+    ("CLIENT", "LIST"),
+    ("MONITOR",),
+]
+
+
+@pytest.mark.parametrize("words", DENIED, ids=" ".join)
+def test_the_app_can_harm_nobody(redis: Callable[..., str], words: tuple[str, ...]) -> None:
+    assert redis(PORTS[0], "ACL", "WHOAMI", user="app") == "app"
+    assert "NOPERM" in redis(PORTS[0], *words, user="app")
+
+
+def test_a_replica_can_follow_and_nothing_else(redis: Callable[..., str]) -> None:
+    assert redis(PORTS[0], "PING", user="replication") == "PONG"
+    for words in (("GET", "molecule:1"), ("INFO",), ("CLUSTER", "NODES"), ("ACL", "WHOAMI")):
+        assert "NOPERM" in redis(PORTS[0], *words, user="replication")
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_the_default_user_is_off(redis: Callable[..., str], port: int) -> None:
+    users = redis(port, "ACL", "LIST").splitlines()
+    assert {line.split()[1] for line in users} == {"app", "default", "operator", "replication"}
+    (default,) = [line for line in users if line.startswith("user default ")]
+    assert default.split()[2] == "off"
 
 
 @pytest.mark.parametrize("port", PORTS)
@@ -141,8 +181,17 @@ def test_files_with_the_password_are_closed_to_others(host: Any, port: int) -> N
     settings = host.file(f"/etc/redis/redis-{port}.conf")
     assert (settings.mode & 0o007, settings.user) == (0, "redis")
     assert host.file(f"/var/lib/redis/{port}").mode == 0o750
-    password = host.ansible.get_variables()["vault_redis_password"]
-    assert password not in host.check_output("ps -eo args")
+    users = host.file("/etc/redis/users.acl")
+    assert (users.mode & 0o007, users.user) == (0, "redis")
+    variables = host.ansible.get_variables()
+    processes = host.check_output("ps -eo args")
+    # Without the commands of the tests themselves.
+    journal = host.check_output("journalctl --no-pager -o cat | grep -v COMMAND=")
+    for name in ("app", "operator", "replication"):
+        password = variables[f"vault_redis_{name}_password"]
+        assert password not in users.content_string, "a hash of it is enough"
+        assert password not in processes
+        assert password not in journal
 
 
 @pytest.mark.parametrize("port", PORTS)

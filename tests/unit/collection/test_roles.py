@@ -25,7 +25,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
 }
 # The roles without a scenario of their own, and the scenario that applies them.
-COVERED_BY = {"lab": "platform", "postgres_server": "postgres_replica"}
+COVERED_BY = {"lab": "platform", "postgres_server": "postgres_replica", "redis_server": "redis_cluster"}
 NO_DEFAULT = object()
 
 

@@ -97,11 +97,11 @@ FINE: dict[str, list[Change]] = {
     "a machine with two tasks": [group("load_balancers", "app1")],
     "three Redis instances without replicas": [
         variable("redis_cluster_replicas", 0),
-        variable("redis_cluster_ports", [6379]),
+        variable("redis_server_instances", [{"port": 6379}]),
     ],
     "one Redis machine with six instances": [
         group("redis_nodes", "redis1"),
-        variable("redis_cluster_ports", list(range(6379, 6385))),
+        variable("redis_server_instances", [{"port": port} for port in range(6379, 6385)]),
     ],
 }
 
@@ -158,17 +158,24 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         ["pg1 is in postgres_primary and in postgres_replicas: take it out of one of them."],
     ),
     "three Redis instances for masters with a replica each": (
-        [variable("redis_cluster_ports", [6379]), variable("redis_cluster_replicas", 1)],
+        [variable("redis_server_instances", [{"port": 6379}]), variable("redis_cluster_replicas", 1)],
         [
             "redis_cluster_replicas=1 needs at least 6 Redis instances for 3 masters, and redis_nodes "
-            "(redis1, redis2, redis3) has 3: add machines, or ports to redis_cluster_ports."
+            "(redis1, redis2, redis3) has 3: add machines, or instances to redis_server_instances."
         ],
     ),
     "six Redis instances for masters with two replicas each": (
         [variable("redis_cluster_replicas", "2")],
         [
             "redis_cluster_replicas=2 needs at least 9 Redis instances for 3 masters, and redis_nodes "
-            "(redis1, redis2, redis3) has 6: add machines, or ports to redis_cluster_ports."
+            "(redis1, redis2, redis3) has 6: add machines, or instances to redis_server_instances."
+        ],
+    ),
+    "a variable of the first release": (
+        [variable("redis_cluster_ports", [6379, 6380], "redis1")],
+        [
+            "redis1 has redis_cluster_ports, which is no variable any more: put it into "
+            "redis_server_instances, a list such as [{port: 6379}, {port: 6380}]."
         ],
     ),
     "an address twice": (
@@ -196,8 +203,8 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         for secret in NEEDED_SECRETS
     },
     "an empty secret": (
-        [variable("vault_redis_password", "")],
-        ["vault_redis_password is not set for lb1: put it into the inventory's vault."],
+        [variable("vault_redis_app_password", "")],
+        ["vault_redis_app_password is not set for lb1: put it into the inventory's vault."],
     ),
     "two problems": (
         [group("app_nodes"), variable("platform_address", "10.0.0.11", "pg2")],
@@ -218,7 +225,7 @@ class Sealed(dict[str, Any]):
     """Variables of a host, one of which can only be looked at with the vault password."""
 
     def get(self, key: str, default: Any = None) -> Any:
-        if key == "vault_redis_password":
+        if key == "vault_redis_app_password":
             raise UndefinedError("Attempt to use undecryptable variable.")
         return super().get(key, default)
 
@@ -226,7 +233,7 @@ class Sealed(dict[str, Any]):
 def test_a_secret_without_its_vault_password_is_said_to_be() -> None:
     given = inventory()
     assert topology_problems(given.groups, given.hostvars | {"lb1": Sealed(given.hostvars["lb1"])}) == [
-        "vault_redis_password of lb1 cannot be decrypted: give the vault password "
+        "vault_redis_app_password of lb1 cannot be decrypted: give the vault password "
         "(--ask-vault-pass or --vault-password-file)."
     ]
 
@@ -290,7 +297,8 @@ def test_every_host_of_the_platform_is_listed_once() -> None:
 
 def test_every_port_of_a_machine_is_an_instance_in_its_zone() -> None:
     hostvars = hostvars_with(
-        variable("redis_cluster_ports", ["7000"], "redis2"), variable("platform_zone", "hall2", "redis2")
+        variable("redis_server_instances", [{"port": "7000"}], "redis2"),
+        variable("platform_zone", "hall2", "redis2"),
     )
     assert redis_instances(["redis1", "redis2"], hostvars) == [
         {"host": "10.0.0.16", "port": 6379, "zone": "redis1"},
