@@ -1,0 +1,160 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients of the cluster, and traffic that keeps account of what it was told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from redis import Redis, RedisCluster
+from redis.cluster import ClusterNode
+from redis.exceptions import RedisError
+
+if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines
+
+PORTS = (6379, 6380)
+ROOT = Path(__file__).resolve().parents[3]
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+PAUSE = 0.002  # s between two writes
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the tests get at the cluster from the controller."""
+
+    addresses: tuple[str, ...]
+    passwords: dict[str, str]
+    ca: str | None
+
+    def options(self, user: str) -> dict[str, Any]:
+        secure = {"ssl": True, "ssl_ca_certs": self.ca} if self.ca else {}
+        return {"username": user, "password": self.passwords[user], "decode_responses": True, **secure}
+
+    def cluster(self, user: str = "app") -> RedisCluster:
+        nodes = [
+            ClusterNode(address, port)  # type: ignore[no-untyped-call]  # redis-py has no types for it
+            for address, port in itertools.product(self.addresses, PORTS)
+        ]
+        return RedisCluster(startup_nodes=nodes, **self.options(user))
+
+    def instance(self, address: str, port: int, user: str = "operator") -> Redis:
+        return Redis(host=address, port=port, **self.options(user))
+
+
+@pytest.fixture(scope="session")
+def access(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Access:
+    """Read what the inventory says, and the authority where there is one."""
+    first = machines("redis1")
+    variables = first.ansible.get_variables()
+    addresses = [
+        machines(name).ansible.get_variables()["ansible_host"] for name in variables["groups"]["redis_nodes"]
+    ]
+    authority, ca = first.file("/etc/redis/tls/ca.crt"), None
+    if authority.exists:
+        path = tmp_path_factory.mktemp("tls") / "ca.crt"
+        path.write_text(authority.content_string)
+        ca = str(path)
+    users = ("app", "operator", "replication")
+    return Access(tuple(addresses), {user: variables[f"vault_redis_{user}_password"] for user in users}, ca)
+
+
+@pytest.fixture(scope="session")
+def converge() -> Callable[..., str]:
+    """Run the scenario's playbook with some variables changed, and return what it said."""
+
+    def run(*arguments: str, playbook: Path = SCENARIO / "converge.yml", **variables: Any) -> str:
+        done = subprocess.run(  # noqa: S603  # our own words
+            [
+                *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / 'inventory'}"),
+                *(*arguments, f"--extra-vars={json.dumps(variables)}", str(playbook)),
+            ],
+            env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@dataclass
+class Account:
+    """What a client that writes and reads all the time was told, and who was away meanwhile."""
+
+    access: Access
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # s
+    away: set[frozenset[str]] = field(default_factory=set)
+    running: bool = True
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        for target in (self.write, self.write, self.watch):
+            self.threads.append(threading.Thread(target=target, daemon=True))
+            self.threads[-1].start()
+
+    def stop(self) -> None:
+        self.running = False
+        for thread in self.threads:
+            thread.join(timeout=30)
+
+    def write(self) -> None:
+        name = threading.get_ident()
+        with self.access.cluster() as client:
+            for number in itertools.takewhile(lambda _number: self.running, itertools.count()):
+                began = time.monotonic()
+                try:
+                    self.write_one(client, f"traffic:{name}:{number}", str(number))
+                except (RedisError, OSError) as error:
+                    self.errors.append(f"{type(error).__name__}: {error}")
+                self.slowest = max(self.slowest, time.monotonic() - began)
+                time.sleep(PAUSE)
+
+    def write_one(self, client: RedisCluster, key: str, value: str) -> None:
+        if client.set(key, value, ex=3600):
+            self.acknowledged[key] = value
+        if client.get(key) != value:
+            self.errors.append(f"{key} was written and not read")
+
+    def watch(self) -> None:
+        while self.running:
+            everybody = itertools.product(self.access.addresses, PORTS)
+            self.away.add(frozenset(f"{host}:{port}" for host, port in everybody if not listens(host, port)))
+            time.sleep(0.02)
+
+
+def listens(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def traffic(access: Access) -> Iterator[Account]:
+    """Write and read during the test."""
+    account = Account(access)
+    account.start()
+    try:
+        yield account
+    finally:
+        account.stop()

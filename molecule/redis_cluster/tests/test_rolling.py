@@ -1,0 +1,110 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes settings under traffic: what was acknowledged stays, and no shard has two members away."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .conftest import Access, Account
+
+testinfra_hosts = ["redis1"]
+PORTS = (6379, 6380)
+
+
+def shards(access: Access) -> dict[str, str]:
+    """Return the master's id of every instance, by its address."""
+    said: Any = access.instance(access.addresses[0], PORTS[0]).cluster("NODES")
+    return {
+        address: node["master_id"] if node["master_id"] != "-" else node["node_id"]
+        for address, node in said.items()
+    }
+
+
+def started(access: Access) -> dict[str, int]:
+    """Return how long every instance has run."""
+    found = {}
+    for address in access.addresses:
+        for port in PORTS:
+            info: Any = access.instance(address, port).info("server")
+            found[f"{address}:{port}"] = info["run_id"]
+    return found
+
+
+def settings(access: Access, name: str) -> set[str]:
+    found = set()
+    for address in access.addresses:
+        for port in PORTS:
+            said: Any = access.instance(address, port).config_get(name)
+            found.add(said[name])
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def put_back(converge: Callable[..., str]) -> Iterator[None]:
+    """Leave the machines as the scenario made them, however the tests end."""
+    yield
+    converge()
+
+
+def prove(account: Account, access: Access, shard: dict[str, str]) -> None:
+    """Prove that nothing that was acknowledged is missing, and that nobody was hurt."""
+    time.sleep(1)
+    account.stop()
+    assert len(account.acknowledged) > 1000
+    assert account.errors == []
+    client = access.cluster()
+    lost = [key for key, value in account.acknowledged.items() if client.get(key) != value]
+    assert lost == []
+    for away in account.away:
+        assert len({shard[one] for one in away}) == len(away), f"two members of a shard were away: {away}"
+        assert len(away) <= 1, away
+    print(
+        f"{len(account.acknowledged)} writes acknowledged, the slowest took {account.slowest * 1000:.0f} ms"
+    )
+
+
+def test_what_can_be_set_under_way_restarts_nothing(
+    access: Access, converge: Callable[..., str], traffic: Account
+) -> None:
+    before, shard = started(access), shards(access)
+    said = converge(redis_server_maxmemory="300mb", redis_server_settings={"slowlog-log-slower-than": 5000})
+    assert "changed=0" not in said
+    prove(traffic, access, shard)
+    assert settings(access, "maxmemory") == {str(300 * 1024 * 1024)}
+    assert settings(access, "slowlog-log-slower-than") == {"5000"}
+    assert traffic.away == {frozenset()}
+    assert started(access) == before
+
+
+def test_what_needs_a_restart_rolls(access: Access, converge: Callable[..., str], traffic: Account) -> None:
+    before, shard = started(access), shards(access)
+    changed = {"tcp-backlog": 1024, "io-threads": 2}
+    converge(redis_server_settings=changed)
+    prove(traffic, access, shard)
+    assert settings(access, "tcp-backlog") == {"1024"}
+    assert settings(access, "io-threads") == {"2"}
+    assert not set(before.values()) & set(started(access).values()), "an instance was not restarted"
+    assert {len(away) for away in traffic.away} == {0, 1}, "the watch saw no restart at all"
+    # What it has become is what it stays: nothing is restarted again.
+    now = started(access)
+    assert "changed=0" in converge(redis_server_settings=changed)
+    assert started(access) == now
+
+
+def test_a_setting_that_no_server_would_take_changes_nothing(
+    access: Access, converge: Callable[..., str]
+) -> None:
+    before = started(access)
+    with pytest.raises(AssertionError, match="would not run with the settings"):
+        converge(redis_server_settings={"maxmemory-polcy": "noeviction"})
+    assert started(access) == before
+    for address in access.addresses:
+        assert access.instance(address, PORTS[0]).ping()
