@@ -129,6 +129,14 @@ options:
     description: Restart a master that has no replica at all, though nobody serves its keys meanwhile.
     type: bool
     default: false
+  retire:
+    description:
+      - What to do about instances of this host that are not listed in O(instances) and run.
+      - V(keep) leaves them. V(drained) stops them for good, and refuses while they are members of a cluster.
+        V(any) stops them whatever they hold. Their data and settings stay where they are.
+    type: str
+    choices: [keep, drained, any]
+    default: keep
   timeout:
     description: How long, in seconds, an instance may take to load its data and be in step.
     type: int
@@ -217,6 +225,7 @@ ARGUMENTS = {
     "restart": {"type": "list", "elements": "int", "default": []},
     "started_after": {"type": "float", "default": 0},
     "accept_downtime": {"type": "bool", "default": False},
+    "retire": {"type": "str", "choices": ["keep", "drained", "any"], "default": "keep"},
     "timeout": {"type": "int", "default": 300},
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},

@@ -8,13 +8,15 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model
     USERS_FILE,
     Desired,
     Instance,
+    Leftover,
     Seat,
     State,
     Told,
@@ -55,6 +58,7 @@ Run = Callable[[Sequence[str]], tuple[int, str, str]]
 PROGRAM = "/usr/bin/redis-server"
 ACCOUNT = "redis"
 UNIT_FILES = ("/usr/lib/systemd/system/redis-server@.service", "/lib/systemd/system/redis-server@.service")
+CONF_FILE = re.compile(r".*/redis-(\d+)\.conf$")
 PAUSE = 0.1  # s between two looks
 TRIAL_PATIENCE = 10.0  # s for a server without data to start
 FAILOVER_PATIENCE = 10.0  # s; the election itself is a matter of milliseconds
@@ -89,7 +93,7 @@ class Host:
     # ------------------------------------------------------------ observe
 
     def observe(self) -> State:
-        units = self._show_units()
+        units = self._show_units(self._desired.ports)
         return State(
             users_file=_read(USERS_FILE),
             instances=tuple(
@@ -97,7 +101,17 @@ class Host:
                 for wanted, unit_state in zip(self._desired.instances, units, strict=True)
             ),
             units_stale=any(each["NeedDaemonReload"] == "yes" for each in units),
+            leftovers=tuple(self._leftovers()) if self._desired.retire != "keep" else (),
         )
+
+    def _leftovers(self) -> Iterator[Leftover]:
+        ports = [int(found[1]) for path in glob(conf_file("*")) if (found := CONF_FILE.match(path))]
+        others = sorted(set(ports) - set(self._desired.ports))
+        for port, state in zip(others, self._show_units(others), strict=True):
+            if state["ActiveState"] == "active":
+                yield Leftover(port, len(self._peers(port)) > 1)
+            elif state["UnitFileState"] == "enabled":
+                yield Leftover(port, member=False)
 
     def _instance(self, wanted: Wanted, unit_state: dict[str, str]) -> Instance:
         active = unit_state["ActiveState"] == "active"
@@ -257,6 +271,9 @@ class Host:
             port=port,
         )
 
+    def retire(self, port: int) -> None:
+        self._systemctl("disable", "--quiet", "--now", unit(port))
+
     def restart(self, port: int) -> None:
         # Never while anybody else is away, and never on what was seen before another step.
         self._until(lambda: self._others_unwell(port), f"not restarting the instance on port {port}")
@@ -378,9 +395,11 @@ class Host:
             raise Refusal(f"{self._name}: `systemctl {' '.join(arguments)}` failed: {said}.", rc=status)
         return output
 
-    def _show_units(self) -> list[dict[str, str]]:
+    def _show_units(self, ports: Sequence[int]) -> list[dict[str, str]]:
+        if not ports:
+            return []
         wanted = "ActiveState,UnitFileState,NeedDaemonReload,ExecMainStartTimestampMonotonic"
-        output = self._systemctl("show", f"--property={wanted}", *map(unit, self._desired.ports))
+        output = self._systemctl("show", f"--property={wanted}", *map(unit, ports))
         return [
             dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")
         ]

@@ -81,7 +81,7 @@ Value = str | tuple[str, ...]
 Settings = Mapping[str, Value]
 
 
-def conf_file(port: int) -> str:
+def conf_file(port: int | str) -> str:
     return f"/etc/redis/redis-{port}.conf"
 
 
@@ -164,6 +164,7 @@ class Desired:
     # Instances that were started before this moment (seconds since the epoch) are to be started again.
     started_after: float = 0.0
     accept_downtime: bool = False
+    retire: str = "keep"  # or drained, or any
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -188,6 +189,7 @@ class Desired:
             frozenset(params["restart"]),
             params["started_after"],
             params["accept_downtime"],
+            params["retire"],
         )
 
 
@@ -321,6 +323,15 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """An instance of this host that is not wanted any more, and runs or would at the next boot."""
+
+    port: int
+    # What the rest of its cluster would miss; nothing when it is a stranger to all others.
+    member: bool
+
+
+@dataclass(frozen=True)
 class State:
     """All instances of a host."""
 
@@ -328,6 +339,7 @@ class State:
     instances: tuple[Instance, ...]
     # systemd has not read the newest unit files yet.
     units_stale: bool = False
+    leftovers: tuple[Leftover, ...] = ()
 
     def instance(self, port: int) -> Instance:
         return next(one for one in self.instances if one.port == port)

@@ -43,6 +43,9 @@ class IO(Protocol):
     def fail_over(self, port: int) -> None:
         """Hand the shard over to a replica that is in step, and return once everybody knows."""
 
+    def retire(self, port: int) -> None:
+        """Stop, for good."""
+
     def restart(self, port: int) -> None:
         """Restart while all others of its cluster are well, and return once it is in step again."""
 
@@ -203,6 +206,20 @@ class FailOver:
 
 
 @dataclass(frozen=True)
+class Retire:
+    port: int
+
+    def describe(self) -> str:
+        return f"Stop the instance on port {self.port}, which is not wanted any more, for good"
+
+    def simulate(self, state: State) -> State:
+        return replace(state, leftovers=tuple(one for one in state.leftovers if one.port != self.port))
+
+    def apply(self, io: IO) -> None:
+        io.retire(self.port)
+
+
+@dataclass(frozen=True)
 class Restart:
     port: int
     reasons: tuple[str, ...]
@@ -229,7 +246,7 @@ def plan(state: State, desired: Desired) -> tuple[Step[State, IO], ...]:
     """Return the steps from the state to what is desired; none when it is reached."""
     _refuse_a_switch_of_tls(state, desired)
     steps: list[Step[State, IO]] = []
-    if state.users_file != desired.users_file():
+    if desired.instances and state.users_file != desired.users_file():
         steps.append(WriteUsers(desired.users_file()))
     for wanted in desired.instances:
         one = state.instance(wanted.port)
@@ -245,7 +262,7 @@ def plan(state: State, desired: Desired) -> tuple[Step[State, IO], ...]:
         steps += _running(state.instance(wanted.port), desired)
     for wanted in desired.instances:
         steps += _restarting(state.instance(wanted.port), wanted, desired)
-    return tuple(steps)
+    return tuple(steps + _retiring(state, desired))
 
 
 def _running(one: Instance, desired: Desired) -> list[Step[State, IO]]:
@@ -262,6 +279,18 @@ def _running(one: Instance, desired: Desired) -> list[Step[State, IO]]:
     if values := one.settings_to_set():
         steps.append(Set(one.port, values))
     return steps
+
+
+def _retiring(state: State, desired: Desired) -> list[Step[State, IO]]:
+    if desired.retire == "keep":
+        return []
+    if members := [one for one in state.leftovers if one.member and desired.retire == "drained"]:
+        raise Refusal(
+            f"The instance on port {members[0].port} is not listed, and still a member of its cluster: "
+            "take it out first (redis_cluster with unlisted=remove).",
+            port=members[0].port,
+        )
+    return [Retire(one.port) for one in state.leftovers]
 
 
 def _restarting(one: Instance, wanted: Wanted, desired: Desired) -> list[Step[State, IO]]:

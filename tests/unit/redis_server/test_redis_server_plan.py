@@ -15,6 +15,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model
     FIXED,
     Desired,
     Instance,
+    Leftover,
     Seat,
     State,
     Told,
@@ -50,6 +51,7 @@ def params(**changes: Any) -> dict[str, Any]:
         "restart": [],
         "started_after": 0.0,
         "accept_downtime": False,
+        "retire": "keep",
     }
     return given | changes
 
@@ -306,6 +308,41 @@ def test_tls_is_not_switched_under_way(now: bool, then: bool, kind: str) -> None
     stopped = reached(desired(tls=now), active=False, now=None, seat=None)
     stopped = stopped.changed(6380, active=False, now=None, seat=None)
     assert "Start the instance on port 6379" in sentences(stopped, desired(tls=then))
+
+
+LEFT = (Leftover(6381, member=False), Leftover(6382, member=True))
+
+
+@pytest.mark.parametrize(
+    ("retire", "left", "stopped"),
+    [("keep", LEFT, []), ("any", LEFT, [6381, 6382]), ("drained", LEFT[:1], [6381])],
+)
+def test_what_is_not_listed_any_more_is_stopped(
+    retire: str, left: tuple[Leftover, ...], stopped: list[int]
+) -> None:
+    wanted = desired(retire=retire)
+    state = replace(reached(wanted), leftovers=left)
+    said = [f"Stop the instance on port {port}, which is not wanted any more, for good" for port in stopped]
+    assert sentences(state, wanted) == said
+    assert sentences(simulate(state, plan(state, wanted)), wanted) == []
+
+
+def test_a_member_of_a_cluster_is_not_stopped() -> None:
+    wanted = desired(retire="drained")
+    with pytest.raises(Refusal) as refusal:
+        plan(replace(reached(wanted), leftovers=LEFT), wanted)
+    assert refusal.value.message == (
+        "The instance on port 6382 is not listed, and still a member of its cluster: take it out first "
+        "(redis_cluster with unlisted=remove)."
+    )
+
+
+def test_a_machine_that_is_to_run_none_is_written_nothing() -> None:
+    wanted = desired(instances=[], retire="drained")
+    state = State(None, (), leftovers=LEFT[:1])
+    assert sentences(state, wanted) == [
+        "Stop the instance on port 6381, which is not wanted any more, for good"
+    ]
 
 
 def test_the_files() -> None:
