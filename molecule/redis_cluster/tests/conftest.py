@@ -40,6 +40,10 @@ class Access:
     passwords: dict[str, str]
     ca: str | None
 
+    @property
+    def everybody(self) -> list[tuple[str, int]]:
+        return list(itertools.product(self.addresses, PORTS))
+
     def options(self, user: str) -> dict[str, Any]:
         secure = {"ssl": True, "ssl_ca_certs": self.ca} if self.ca else {}
         return {"username": user, "password": self.passwords[user], "decode_responses": True, **secure}
@@ -47,7 +51,7 @@ class Access:
     def cluster(self, user: str = "app") -> RedisCluster:
         nodes = [
             ClusterNode(address, port)  # type: ignore[no-untyped-call]  # redis-py has no types for it
-            for address, port in itertools.product(self.addresses, PORTS)
+            for address, port in self.everybody
         ]
         return RedisCluster(startup_nodes=nodes, **self.options(user))
 
@@ -136,7 +140,7 @@ class Account:
 
     def watch(self) -> None:
         while self.running:
-            everybody = itertools.product(self.access.addresses, PORTS)
+            everybody = self.access.everybody
             self.away.add(frozenset(f"{host}:{port}" for host, port in everybody if not listens(host, port)))
             time.sleep(0.02)
 

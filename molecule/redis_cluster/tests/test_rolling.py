@@ -16,34 +16,31 @@ if TYPE_CHECKING:
     from .conftest import Access, Account
 
 testinfra_hosts = ["redis1"]
-PORTS = (6379, 6380)
 
 
 def shards(access: Access) -> dict[str, str]:
     """Return the master's id of every instance, by its address."""
-    said: Any = access.instance(access.addresses[0], PORTS[0]).cluster("NODES")
+    said: Any = access.instance(*access.everybody[0]).cluster("NODES")
     return {
         address: node["master_id"] if node["master_id"] != "-" else node["node_id"]
         for address, node in said.items()
     }
 
 
-def started(access: Access) -> dict[str, int]:
-    """Return how long every instance has run."""
+def started(access: Access) -> dict[str, str]:
+    """Return the name that every instance has given itself at its start."""
     found = {}
-    for address in access.addresses:
-        for port in PORTS:
-            info: Any = access.instance(address, port).info("server")
-            found[f"{address}:{port}"] = info["run_id"]
+    for address, port in access.everybody:
+        info: Any = access.instance(address, port).info("server")
+        found[f"{address}:{port}"] = info["run_id"]
     return found
 
 
 def settings(access: Access, name: str) -> set[str]:
     found = set()
-    for address in access.addresses:
-        for port in PORTS:
-            said: Any = access.instance(address, port).config_get(name)
-            found.add(said[name])
+    for address, port in access.everybody:
+        said: Any = access.instance(address, port).config_get(name)
+        found.add(said[name])
     return found
 
 
@@ -106,5 +103,4 @@ def test_a_setting_that_no_server_would_take_changes_nothing(
     with pytest.raises(AssertionError, match="would not run with the settings"):
         converge(redis_server_settings={"maxmemory-polcy": "noeviction"})
     assert started(access) == before
-    for address in access.addresses:
-        assert access.instance(address, PORTS[0]).ping()
+    assert all(access.instance(address, port).ping() for address, port in access.everybody)
