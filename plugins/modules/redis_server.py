@@ -182,9 +182,13 @@ instances:
     restart: {description: Why only a restart would bring it to what is wanted., type: list, elements: str}
 """
 
+from dataclasses import replace
+
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import (
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
+    LOGIN_ARGUMENTS,
+    LOGIN_RULES,
     REDIS_IMPORT_ERROR,
     Login,
 )
@@ -227,23 +231,23 @@ ARGUMENTS = {
     "accept_downtime": {"type": "bool", "default": False},
     "retire": {"type": "str", "choices": ["keep", "drained", "any"], "default": "keep"},
     "timeout": {"type": "int", "default": 300},
-    "login_user": {"type": "str"},
-    "login_password": {"type": "str", "no_log": True},
+    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
     module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_by={"login_user": "login_password"}
+        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
     )
     if REDIS_IMPORT_ERROR:
         message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
         module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
     given = module.params
-    logins = [Login(given["login_user"], given["login_password"])]
-    logins += [Login(None, password) for password in given["former_passwords"].get("default", [])]
+    login = Login.wanted(given)
+    former = given["former_passwords"].get("default", [])
+    logins = [login, *(replace(login, user=None, password=password) for password in former)]
     try:
-        desired = Desired.wanted({"tls": False, **given})
+        desired = Desired.wanted(given)
         host = Host(
             lambda argv: module.run_command(list(argv)),  # type: ignore[no-untyped-call]  # no types either
             desired,
