@@ -45,6 +45,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model
     conf_file,
     data_dir,
     dropin_file,
+    parse_user,
     unit,
 )
 
@@ -175,9 +176,10 @@ class Host:
                 process.wait()
         # Where the trial was another one, the instance's own words are taken as they are.
         own = {name: str(wanted.settings.get(name, ABSENT.get(name, ""))) for name in instead}
+        settings = {**told.settings, **own}
         if own["cluster-enabled"] == "yes":
-            own["databases"] = "1"  # whatever its file says
-        return replace(told, settings={**told.settings, **own})
+            del settings["databases"]  # there is one, whatever its file says, and 7.0 still says 16
+        return replace(told, settings=settings)
 
     def _told_by_trial(self, process: subprocess.Popen[bytes], path: Path, wanted: Wanted) -> Told:
         operator = self._logins[0]
@@ -412,16 +414,7 @@ def _protocol() -> dict[str, Any]:
 def _told(client: Any) -> Told:
     reply = client.execute_command("CONFIG", "GET", "*")
     settings = dict(zip(reply[::2], reply[1::2], strict=True))
-    users = {}
-    for line in client.execute_command("ACL", "LIST"):
-        _user, name, rules = line.split(" ", 2)
-        # The order of hashes is that of a hash table.
-        users[name] = (
-            " ".join(sorted(w for w in rules.split() if w[0] == "#"))
-            + " "
-            + " ".join(word for word in rules.split() if word[0] != "#")
-        )
-    return Told(settings, users)
+    return Told(settings, dict(map(parse_user, client.execute_command("ACL", "LIST"))))
 
 
 def _last_words(log: Path) -> str:

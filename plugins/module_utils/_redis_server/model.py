@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -241,6 +242,23 @@ def _instance(one: Mapping[str, Any], params: Mapping[str, Any]) -> Wanted:
         for name, value in {**params["service"], **limit}.items()
     }
     return Wanted(port, {**given, **own}, service)
+
+
+def parse_user(line: str) -> tuple[str, str]:
+    """Read a line of ACL LIST, so that two servers that mean the same compare equal.
+
+    Redis 7.0 lists hashes and single commands in an order that each process makes up for itself, and tells
+    users that were made at run time from those of a file by a word that changes nothing. The order of
+    categories has meaning, and stays.
+    """
+    _user, name, *words = line.split()
+    hashes = sorted(word for word in words if word.startswith("#"))
+    rest = [word for word in words if word != "sanitize-payload" and not word.startswith("#")]
+    ordered: list[str] = []
+    for single, words_alike in groupby(rest, key=lambda word: word[0] in "+-" and not set(word) & set("@()")):
+        run = list(words_alike)
+        ordered += sorted(run) if single else run
+    return name, " ".join(hashes + ordered)
 
 
 @dataclass(frozen=True)

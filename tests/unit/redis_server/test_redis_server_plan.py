@@ -20,6 +20,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model
     State,
     Told,
     files,
+    parse_user,
     rows,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.plan import plan
@@ -393,6 +394,35 @@ def test_a_server_that_is_taken_over_keeps_its_default_user_on() -> None:
     wanted = desired(former_passwords={"default": ["older"]})
     assert wanted.users_file().startswith("user default on #")
     assert wanted.users_file().splitlines()[0].endswith(" ~* &* +@all")
+
+
+SAME = [
+    # Redis 7.0, from a file and at run time, in two processes.
+    (
+        "user app on #2d #1a ~* &* +@all -@admin -swapdb +cluster|replicas -flushall +role -sort",
+        "user app on sanitize-payload #1a #2d ~* &* +@all -@admin -sort -flushall +role -swapdb "
+        "+cluster|replicas",
+    ),
+    ("user r on #2d resetchannels -@all +psync +ping", "user r on #2d resetchannels -@all +ping +psync"),
+]
+DIFFERENT = [
+    ("user app on #2d ~* +@all -@admin", "user app on #2d ~* -@admin +@all"),
+    ("user app on #2d ~* +@all -keys", "user app on #2d ~* +@all"),
+    ("user app on #2d ~* -@all +get -@admin +set", "user app on #2d ~* -@all +set -@admin +get"),
+    ("user app on #2d ~a (~b +get)", "user app on #2d ~a (~b +set)"),
+    ("user app on #2d ~*", "user app off #2d ~*"),
+    ("user app on #2d ~*", "user app on #2e ~*"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_users_that_mean_the_same_are_the_same(one: str, other: str) -> None:
+    assert parse_user(one) == parse_user(other)
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT)
+def test_users_that_differ_are_not_the_same(one: str, other: str) -> None:
+    assert parse_user(one) != parse_user(other)
 
 
 def test_secrets_are_shown_nowhere() -> None:
