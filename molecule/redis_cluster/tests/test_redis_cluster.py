@@ -34,11 +34,12 @@ class Node(NamedTuple):
 def redis(host: Any) -> Callable[..., str]:
     """Ask an instance of this machine."""
     variables = host.ansible.get_variables()
+    secure = " --tls --cacert /etc/redis/tls/ca.crt" if host.file("/etc/redis/tls/ca.crt").exists else ""
 
     def ask(port: int, *words: str, user: str = "operator", password: str | None = None) -> str:
         secret = variables[f"vault_redis_{user}_password"] if password is None else password
         login = f"REDISCLI_AUTH={secret} redis-cli --user {user}" if secret else "redis-cli"
-        command = f"{login} -c -h {variables['ansible_host']} -p {port}" + " %s" * len(words)
+        command = f"{login}{secure} -c -h {variables['ansible_host']} -p {port}" + " %s" * len(words)
         return str(host.check_output(command, *words))
 
     return ask
@@ -89,12 +90,13 @@ def test_the_machines_share_masters_and_slots_evenly(redis: Callable[..., str]) 
 
 def test_what_one_node_takes_every_other_one_gives(host: Any, machines: Machines) -> None:
     variables = host.ansible.get_variables()
+    secure = " --tls --cacert /etc/redis/tls/ca.crt" if host.file("/etc/redis/tls/ca.crt").exists else ""
     numbers = range(12)  # enough that every shard gets some
 
     def say(name: str, port: int, words: list[str]) -> list[str]:
         machine = machines(name)
         said = machine.check_output(
-            "printf %s | REDISCLI_AUTH=%s redis-cli --user app -c -h %s -p %s",
+            f"printf %s | REDISCLI_AUTH=%s redis-cli{secure} --user app -c -h %s -p %s",
             "".join(f"{line}\n" for line in words),
             variables["vault_redis_app_password"],
             machine.ansible.get_variables()["ansible_host"],
