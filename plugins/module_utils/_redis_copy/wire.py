@@ -1,0 +1,84 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One connection that many commands are sent on at once, and their replies read as bytes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login, connect
+
+SLOW = 60.0  # s that one command may take: a value of some GB is serialised in one go
+
+Words = Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What a server says instead of an answer."""
+
+    text: str
+
+
+Reply = Any  # bytes, int, None, Failed, or a list of them
+
+
+def packed(commands: Iterable[Words]) -> bytes:
+    parts = []
+    for words in commands:
+        parts.append(b"*%d\r\n" % len(words))
+        parts.extend(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    return b"".join(parts)
+
+
+def read_reply(file: Any) -> Reply:
+    """Read one RESP2 reply; EOFError when the server has gone away."""
+    line = file.readline()
+    if line[-2:] != b"\r\n":
+        raise EOFError("Connection closed by server")
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"$":
+        size = int(rest)
+        if size < 0:
+            return None
+        data = file.read(size + 2)
+        if len(data) != size + 2:
+            raise EOFError("Connection closed by server")
+        return data[:-2]
+    if kind == b":":
+        return int(rest)
+    if kind == b"+":
+        return bytes(rest)
+    if kind == b"-":
+        return Failed(rest.decode("utf-8", "replace"))
+    if kind == b"*":
+        return None if rest == b"-1" else [read_reply(file) for _item in range(int(rest))]
+    raise EOFError(f"Not a reply: {line[:40]!r}")
+
+
+class Link:
+    """A connection to one server. After an error it is of no more use."""
+
+    def __init__(self, ip: str, port: int, login: Login) -> None:
+        # The client logs in, and secures the connection where it is to be; its own pipelines are several times
+        # slower than this copy may be.
+        self._connection = connect(ip, port, login).connection_pool.make_connection()
+        self._connection.connect()
+        self._socket: socket.socket = self._connection._sock
+        self._socket.settimeout(SLOW)
+        self._file = self._socket.makefile("rb", buffering=1 << 16)
+
+    def ask(self, commands: Sequence[Words]) -> list[Reply]:
+        """Send commands at once and return their replies, in order."""
+        self._socket.sendall(packed(commands))
+        return [read_reply(self._file) for _command in commands]
+
+    def close(self) -> None:
+        with suppress(OSError):  # a connection that is broken cannot be closed properly
+            self._file.close()
+        self._connection.disconnect()
