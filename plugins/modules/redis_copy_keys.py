@@ -10,40 +10,45 @@ module: redis_copy_keys
 short_description: Carry the keys of a standalone Redis over into a Redis Cluster
 version_added: 0.2.0
 description:
-  - Copies all keys of a standalone Redis, of every type and with their expiry, into a Redis Cluster, while the app goes
-    on writing, and compares every key on both sides before and after.
+  - Copies all keys of a standalone Redis, of every type and with their expiry, into a Redis Cluster, while
+    the app goes on writing, and compares every key on both sides before and after.
   - Nothing is ever written to the source.
-  - Run it once, from one host that reaches the source and every node of the cluster. All passes of one copy run on the
-    same host, where its O(journal) is.
+  - Run it once, from one host that reaches the source and every node of the cluster. All passes of one copy
+    run on the same host, where its O(journal) is.
 notes:
-  - "The procedure: (1) run with O(stage=copy) while the app uses the source, as often as wanted; each run copies
-    what is missing and replaces what the app has changed at the source since. (2) Switch the app over to the cluster,
-    and make sure that nothing writes to the source any more. (3) Run with O(stage=finish) once, which carries over what
-    changed between the last copy and the switch, and reports success only when every key of the source is accounted for.
-    Keep the source until then."
-  - "What is done about a key follows from three things: what the source holds, what the cluster holds, and what both
-    held when they were last seen to be the same, which the O(journal) remembers. Changed only at the source: the
-    source's value replaces the cluster's. Changed only in the cluster: the app has written it there, and it
-    stays. Changed on both sides: a conflict, which O(on_conflict) decides. Deleted only in the cluster: with
-    O(stage=finish) the app has deleted it, and it stays so; with O(stage=copy) the cluster has lost it, and it is copied
-    again. Deleted only at the source: see O(delete). A change is one of the value or of the expiry."
-  - Counters that have been increased on both sides are conflicts like any other. They are not added up, because nobody
-    but the app knows what a number means.
+  - "The procedure: (1) run with O(stage=copy) while the app uses the source, as often as wanted; each run
+    copies what is missing and replaces what the app has changed at the source since. (2) Switch the app over
+    to the cluster, and make sure that nothing writes to the source any more. (3) Run with O(stage=finish)
+    once, which carries over what changed between the last copy and the switch, and reports success only when
+    every key of the source is accounted for. Keep the source until then."
+  - "What is done about a key follows from three things: what the source holds, what the cluster holds, and
+    what both held when they were last seen to be the same, which the O(journal) remembers. Changed only at
+    the source: the source's value replaces the cluster's. Changed only in the cluster: the app has written it
+    there, and it stays. Changed on both sides: a conflict, which O(on_conflict) decides. Deleted only in the
+    cluster: with O(stage=finish) the app has deleted it, and it stays so; with O(stage=copy) the cluster has
+    lost it, and it is copied again. Deleted only at the source: see O(delete). A change is one of the value
+    or of the expiry."
+  - Counters that have been increased on both sides are conflicts like any other. They are not added up,
+    because nobody but the app knows what a number means.
   - Between the switch and the end of O(stage=finish), the app finds keys in the cluster as the last copy left
-    them. Run O(stage=copy) once more right before the switch, and the last pass right after it, to keep that time short.
-  - A key is written by a script that does so only while the cluster still holds what was seen there, so that what
-    the app writes in that very moment is not lost. Such keys are judged again.
-  - A write counts as done when a replica of its master has confirmed it. What a failover loses is copied again.
-  - A run that was killed at any moment is completed by the next one with the same options and the same O(journal).
-  - It reads with C(SCAN), C(TYPE), C(MEMORY USAGE), C(PEXPIRETIME) (C(PTTL) before Redis 7.0) and C(DUMP), and where
-    two servers serialise a value differently, with what reads its type whole. In the cluster it needs C(SCAN), C(EVALSHA),
-    C(SCRIPT LOAD), C(RESTORE), C(UNLINK), C(WAIT) and the same reading commands.
+    them. Run O(stage=copy) once more right before the switch, and the last pass right after it, to keep that
+    time short. A key that the source got only after the last copy, and that the app tries to delete in the
+    cluster before the last pass, is not there yet to be deleted, and comes with the last pass.
+  - A key is written by a script that does so only while the cluster still holds what was seen there, so that
+    what the app writes in that very moment is not lost. Such keys are judged again.
+  - A write counts as done when a replica of its master has confirmed it. What a failover loses is copied
+    again.
+  - A run that was killed at any moment is completed by the next one with the same options and the same
+    O(journal).
+  - It reads with C(SCAN), C(TYPE), C(MEMORY USAGE), C(PEXPIRETIME) (C(PTTL) before Redis 7.0) and C(DUMP),
+    and where two servers serialise a value differently, with what reads its type whole. In the cluster it
+    needs C(SCAN), C(EVALSHA), C(SCRIPT LOAD), C(RESTORE), C(UNLINK), C(WAIT) and the same reading commands.
   - For each key the host needs some 500 bytes of memory, and the journal 130 bytes of disk.
   - The least recently used keys of the source are not known as such in the cluster, where all keys are new.
 requirements:
   - redis-py 4.3.4 or newer on the host that runs the module (C(python3-redis) on Debian)
-  - Redis 7.0 or newer in the cluster; any version from 4.0 at the source, but none that serialises keys in a form that
-    the cluster cannot read
+  - Redis 7.0 or newer in the cluster; any version from 4.0 at the source, but none that serialises keys in a
+    form that the cluster cannot read
 author:
   - The payaid.scaling maintainers (@payaid)
 extends_documentation_fragment:
@@ -93,26 +98,28 @@ options:
     default: copy
   on_conflict:
     description:
-      - Who wins where a key has changed on both sides, or is on both sides from the beginning with different content.
+      - Who wins where a key has changed on both sides, or is on both sides from the beginning with different
+        content.
       - V(fail) refuses before anything is changed and names some of the keys.
       - V(source) overwrites what the cluster holds; what the app has written there to such a key is lost.
-      - V(target) leaves what the cluster holds; what the app wrote to such a key at the source after the last copy is
-        lost. For caches and sessions this is mostly right in the last pass.
+      - V(target) leaves what the cluster holds; what the app wrote to such a key at the source after the last
+        copy is lost. For caches and sessions this is mostly right in the last pass.
     type: str
     choices: [fail, source, target]
     default: fail
   delete:
     description:
       - Whether to delete keys in the cluster that the source has no more.
-      - Only keys that O(journal) proves to be copied by this module, and that the cluster holds unchanged, are deleted.
-        Without it they stay, and RV(after.deleted_at_source) counts them; a session that was ended at the source between
-        the last copy and the switch would be valid again.
+      - Only keys that O(journal) proves to be copied by this module, and that the cluster holds unchanged,
+        are deleted. Without it they stay, and RV(after.deleted_at_source) counts them; a session that was
+        ended at the source between the last copy and the switch would be valid again.
     type: bool
     default: false
   deleted_limit:
     description:
-      - How many deletions are believed. Where more keys that were copied are gone from one side, the run refuses, because
-        that side has more likely lost its data. For keys gone from the source, this counts only with O(delete=true).
+      - How many deletions are believed. Where more keys that were copied are gone from one side, the run
+        refuses, because that side has more likely lost its data. For keys gone from the source, this counts
+        only with O(delete=true).
     type: int
     default: 1000
   journal:
@@ -124,7 +131,8 @@ options:
     required: true
   expiry_tolerance_ms:
     description:
-      - How far two expiries may be apart, in milliseconds, and still be the same. Clocks that are further apart are refused.
+      - How far two expiries may be apart, in milliseconds, and still be the same. Clocks that are further
+        apart are refused.
     type: int
     default: 1000
   batch_keys:
@@ -138,8 +146,8 @@ options:
     default: 8388608
   max_rate:
     description:
-      - How many keys a second are read from the source at most, so that it stays quick for its clients. V(0) for as many as
-        possible.
+      - How many keys a second are read from the source at most, so that it stays quick for its clients. V(0)
+        for as many as possible.
     type: int
     default: 0
   timeout:
@@ -178,7 +186,8 @@ actions:
   returned: success
   sample: ["Copy 100000 keys that the cluster does not have (9000 hash, 91000 string)"]
 before:
-  description: Counts from before the run. All but RV(before.target_keys) and RV(before.deleted_at_source) are of the
+  description: Counts from before the run. All but RV(before.target_keys) and RV(before.deleted_at_source) are
+  of the
     source's keys, and the rest of those make up RV(before.source_keys).
   type: dict
   returned: success
@@ -216,7 +225,8 @@ deleted:
   type: int
   returned: success
 gone_meanwhile:
-  description: Keys that expired or were deleted at the source after they were seen and before they were copied.
+  description: Keys that expired or were deleted at the source after they were seen and before they were
+  copied.
   type: int
   returned: success
 overtaken:
@@ -234,8 +244,8 @@ conflict_sample:
   returned: success
 complete:
   description:
-    - Whether every key of the source is in the cluster with the same value and expiry, or was changed or deleted there by
-      the app, or was left to the cluster by O(on_conflict=target).
+    - Whether every key of the source is in the cluster with the same value and expiry, or was changed or
+      deleted there by the app, or was left to the cluster by O(on_conflict=target).
   type: bool
   returned: success
 """
@@ -244,7 +254,10 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import REDIS_IMPORT_ERROR, Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import (
+    REDIS_IMPORT_ERROR,
+    Login,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.io import CopyIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import Desired

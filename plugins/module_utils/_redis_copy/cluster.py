@@ -12,13 +12,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Peer, parse_nodes
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import SLOTS, Endpoint
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.reach import BROKEN, reach, told
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire import Failed, Link, Reply, Words
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire import (
+    Failed,
+    Link,
+    Reply,
+    Words,
+)
 
 PAUSE = 0.1  # s before the cluster is asked again that is just changing
 PARALLEL = 64
@@ -29,9 +35,8 @@ PASSING = ("TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "NORE
 LOGIN_OPTIONS = "login_user and login_password"
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One command about one slot."""
+class Job(NamedTuple):
+    """One command about one slot. There are many of them, and a tuple is made in a third of the time."""
 
     slot: int
     words: Words
@@ -82,7 +87,9 @@ class Cluster(AbstractContextManager["Cluster"]):
     def link(self, addr: str) -> Link:
         if addr not in self._links:
             host, _colon, port = addr.rpartition(":")
-            self._links[addr] = reach("Node", Endpoint(host.strip("[]"), int(port)), self._login, LOGIN_OPTIONS)
+            self._links[addr] = reach(
+                "Node", Endpoint(host.strip("[]"), int(port)), self._login, LOGIN_OPTIONS
+            )
         return self._links[addr]
 
     def ask(self, addr: str, *commands: Words) -> list[Reply]:
@@ -92,7 +99,8 @@ class Cluster(AbstractContextManager["Cluster"]):
         except BROKEN as error:
             self.drop(addr)
             raise Refusal(
-                f"Node {addr} broke the connection off ({error}): run again when it is back; what has been copied "
+                f"Node {addr} broke the connection off ({error}): run again when it is back; what has been "
+                "copied "
                 "stays."
             ) from error
 
@@ -241,28 +249,31 @@ class Cluster(AbstractContextManager["Cluster"]):
             self._unconfirmed.add(addr)
         # Without a replica there is nothing that a failover could lead to.
         durable = confirm and confirmed and addr not in self._unconfirmed
-        for (number, _asking), place in zip(group, places, strict=True):
-            self._take(addr, number, jobs[number].slot, replies[place], progress, durable)
-
-    def _take(
-        self, addr: str, number: int, slot: int, reply: Reply, progress: Progress, durable: bool
-    ) -> None:
-        text = reply.text if isinstance(reply, Failed) else ""
         with progress.lock:
-            if text.startswith("MOVED "):
-                self.owners[slot] = address(text.split()[2], addr)
-                progress.left[number] = None
-            elif text.startswith("ASK "):
-                progress.left[number] = address(text.split()[2], addr)
-            elif text.startswith("NOSCRIPT"):
-                progress.left[number] = None
-            elif text.startswith(PASSING):
-                progress.left[number] = None
-                progress.why = f"node {addr} says {text}"
-            else:
+            for (number, _asking), place in zip(group, places, strict=True):
+                reply = replies[place]
+                if isinstance(reply, Failed) and self._redirected(
+                    addr, number, jobs[number].slot, reply, progress
+                ):
+                    continue
                 del progress.left[number]
                 progress.replies[number] = reply
                 progress.durable[number] = durable
+
+    def _redirected(self, addr: str, number: int, slot: int, failed: Failed, progress: Progress) -> bool:
+        """Tell whether a job has to be sent again, and where."""
+        text = failed.text
+        if text.startswith("ASK "):
+            progress.left[number] = address(text.split()[2], addr)
+            return True
+        if text.startswith("MOVED "):
+            self.owners[slot] = address(text.split()[2], addr)
+        elif text.startswith(PASSING):
+            progress.why = f"node {addr} says {text}"
+        elif not text.startswith("NOSCRIPT"):
+            return False
+        progress.left[number] = None
+        return True
 
 
 def _starts(reply: Reply, word: str) -> bool:

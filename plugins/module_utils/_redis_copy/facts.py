@@ -88,9 +88,7 @@ def refuse_source(facts: Facts) -> None:
             "with the module redis_cluster."
         )
     if source.role != "master":
-        raise Refusal(
-            f"The source {source.addr} is a replica and may be behind: give its master as source."
-        )
+        raise Refusal(f"The source {source.addr} is a replica and may be behind: give its master as source.")
     if source.loading:
         raise Refusal(f"The source {source.addr} is still loading its data: run again when it has.")
     if others := sorted(number for number in source.databases if number):
@@ -112,7 +110,8 @@ def refuse_cluster(facts: Facts) -> None:
         )
     if facts.slots < SLOTS:
         raise Refusal(
-            f"The cluster of node {seed.addr} serves {facts.slots} of {SLOTS} slots: repair it with the module "
+            f"The cluster of node {seed.addr} serves {facts.slots} of {SLOTS} slots: repair it with the "
+            "module "
             "redis_cluster first."
         )
     for node in facts.masters:

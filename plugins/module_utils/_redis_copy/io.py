@@ -18,7 +18,11 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import count
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.cluster import PAUSE, Cluster, Job
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import Facts, Server, refuse_unfit
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import (
+    Facts,
+    Server,
+    refuse_unfit,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal, digest_of_key
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import (
     NEVER,
@@ -38,11 +42,16 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model i
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.plan import decide
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.reach import BROKEN, server
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.source import NO_KEY, Source, Value
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.values import canonical, digest, readings
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.values import (
+    canonical,
+    digest,
+    readings,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire import Failed, Reply
 
-# Each writes one key in one go, and only if the cluster still holds what was seen there: the app may have written it
-# since. What is answered is a digest of what is there now, which is not always serialised as it came.
+# Each writes one key in one go, and only if the cluster still holds what was seen there: the app may have
+# written it since. What is answered is a digest of what is there now, which is not always serialised as it
+# came.
 STILL = b"""
 local function still(key, digest, expiry)
   if digest == '' then
@@ -152,7 +161,8 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         self._journal.belongs(self._desired.source.addr, (peer.id for peer in self._cluster.peers))
         if self._desired.final and not self._journal.known and self._facts.source.databases:
             raise Refusal(
-                f"The journal {self._journal.path} knows of no key that was copied: run stage=copy first, on the "
+                f"The journal {self._journal.path} knows of no key that was copied: run stage=copy first, on "
+                "the "
                 "same host and with the same journal."
             )
         found = Findings.none()
@@ -198,7 +208,9 @@ class CopyIO(AbstractContextManager["CopyIO"]):
             return replace(server(f"Node {addr}", self._cluster.link(addr), time.time() * 1000), addr=addr)
         except BROKEN as error:
             self._cluster.drop(addr)
-            raise Refusal(f"Node {addr} broke the connection off ({error}): run again when it is back.") from error
+            raise Refusal(
+                f"Node {addr} broke the connection off ({error}): run again when it is back."
+            ) from error
 
     def _judge(self, glances: Sequence[tuple[Pending, int]], found: Findings) -> None:
         expiries = self._ask_cluster([(pending.key, b"PEXPIRETIME") for pending, _expiry in glances])
@@ -287,7 +299,7 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         if verdict is Verdict.EQUAL and target is not None:
             self._learn(pending.key, source, target, base, found)
         elif verdict not in (Verdict.EQUAL, Verdict.AHEAD, Verdict.DROPPED):
-            found.pending[verdict].append(replace(pending, target=target))
+            found.pending[verdict].append(pending if target is None else replace(pending, target=target))
             if verdict in (Verdict.NEW, Verdict.LOST) and target is None:
                 found.needed[self._cluster.owners[slot_of(pending.key)]] += pending.size
 
@@ -398,7 +410,9 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         for part in portions(keys, self._desired.batch_keys, self._desired.batch_bytes):
             kinds = self._source.ask("values", [(b"TYPE", pending.key) for pending in part])
             gone = [pending for pending, kind in zip(part, kinds, strict=True) if kind == b"none"]
-            replies, _durable = self._cluster.run([_job(name, p) for p in gone], scripts=(DROP,), confirm=True)
+            replies, _durable = self._cluster.run(
+                [_job(name, p) for p in gone], scripts=(DROP,), confirm=True
+            )
             done = [p for p, reply in zip(gone, replies, strict=True) if self._done(p, reply, "changed")]
             self.tally.deleted += len(done)
             self._journal.gone(pending.key for pending in done)
@@ -434,4 +448,3 @@ def _job(script: bytes, pending: Pending, *arguments: bytes) -> Job:
     held = pending.target
     state = (b"", b"0") if held is None else (held.digest.hex().encode(), b"%d" % held.expiry)
     return Job(slot_of(pending.key), (b"EVALSHA", script, b"1", pending.key, *state, *arguments))
-

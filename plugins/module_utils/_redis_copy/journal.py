@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What earlier passes knew of each key, in a file that a killed run leaves readable.
 
-A record is of one size and only ever appended; the last one of a key counts. A record that says what is about to be
-written is in the file before the write, and another one after it, so that nothing that we wrote is ever taken for the
-app's, nor anything of the app's for ours. Keys and values are there as digests only.
+A record is of one size and only ever appended; the last one of a key counts. A record that says what is about
+to be written is in the file before the write, and another one after it, so that nothing that we wrote is ever
+taken for the app's, nor anything of the app's for ours. Keys and values are there as digests only.
 """
 
 from __future__ import annotations
@@ -85,12 +85,14 @@ class Journal(AbstractContextManager["Journal"]):
             return
         if self.source != source:
             raise Refusal(
-                f"The journal {self.path} is of a copy from {self.source}, not from {source}: give each copy a "
+                f"The journal {self.path} is of a copy from {self.source}, not from {source}: give each copy "
+                "a "
                 "journal of its own."
             )
         if not self.node_ids & ids:
             raise Refusal(
-                f"The journal {self.path} is of a copy into another cluster, none of whose nodes is left in this "
+                f"The journal {self.path} is of a copy into another cluster, none of whose nodes is left in "
+                "this "
                 "one: delete it if that copy is over, or give another path."
             )
 
@@ -134,7 +136,8 @@ class Journal(AbstractContextManager["Journal"]):
                 view = view[os.write(self._file, view) :]
             except OSError as error:
                 raise Refusal(
-                    f"The journal {self.path} cannot be written ({error.strerror}): make room for it, then run "
+                    f"The journal {self.path} cannot be written ({error.strerror}): make room for it, then "
+                    "run "
                     "again."
                 ) from error
 
@@ -154,11 +157,12 @@ class Journal(AbstractContextManager["Journal"]):
             return
         try:
             told = json.loads(header)
-            if told["format"] != FORMAT:
-                raise ValueError(told["format"])
-            self.source, self.node_ids = str(told["source"]), frozenset(told["nodes"])
+            known, source, nodes = told["format"] == FORMAT, told["source"], told["nodes"]
         except (ValueError, KeyError, TypeError):
-            raise Refusal(f"{self.path} is not a journal of this module: give another path.") from None
+            known, source, nodes = False, "", ()
+        if not known:
+            raise Refusal(f"{self.path} is not a journal of this module: give another path.")
+        self.source, self.node_ids = source, frozenset(nodes)
         # A run that was killed in the midst of writing leaves part of a record, which says nothing.
         whole = len(body) - len(body) % RECORD.size
         for kind, name, source, target in read(body[:whole]):
@@ -172,4 +176,3 @@ def read(body: bytes) -> Iterator[Note]:
     for kind, name, source_expiry, source, target_expiry, target in RECORD.iter_unpack(body):
         if kind in (INTENT, FOUND, COPIED, GONE):
             yield kind, name, Entry(source, source_expiry), Entry(target, target_expiry)
-

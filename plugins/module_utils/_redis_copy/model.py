@@ -116,11 +116,7 @@ def alike(one: int, other: int, tolerance: int) -> bool:
 
 
 def matches(known: Entry | None, seen: Entry, tolerance: int) -> bool:
-    return (
-        known is not None
-        and known.digest == seen.digest
-        and alike(known.expiry, seen.expiry, tolerance)
-    )
+    return known is not None and known.digest == seen.digest and alike(known.expiry, seen.expiry, tolerance)
 
 
 @dataclass(frozen=True, slots=True)

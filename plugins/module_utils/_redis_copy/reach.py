@@ -12,15 +12,20 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import (
     REDIS_IMPORT_ERROR,
     Login,
-    Problem,
     failure,
     fields,
     resolve,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Problem
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import Server
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import Endpoint
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.values import version_of
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire import Failed, Link, Reply, Words
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire import (
+    Failed,
+    Link,
+    Reply,
+    Words,
+)
 
 if REDIS_IMPORT_ERROR is None:
     from redis.exceptions import RedisError

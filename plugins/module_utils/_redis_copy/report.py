@@ -46,7 +46,7 @@ def report(outcome: Outcome[Survey], tally: Tally, desired: Desired) -> dict[str
 
 
 def complete(survey: Survey, desired: Desired) -> bool:
-    """Tell whether every key of the source is in the cluster, or is there in a newer form or not by intent."""
+    """Tell whether every key of the source is in the cluster, unless the app has changed it there since."""
     settled = [Verdict.EQUAL, Verdict.AHEAD, Verdict.DROPPED]
     if desired.on_conflict == "target":
         settled.append(Verdict.CONFLICT)
@@ -59,12 +59,14 @@ def warnings(result: dict[str, Any], desired: Desired) -> list[str]:
     after = result["after"]
     if after[Verdict.CONFLICT.value]:
         said.append(
-            f"{after['conflicts']} keys differ between the source and the cluster, and the cluster's value was kept, "
+            f"{after['conflicts']} keys differ between the source and the cluster, and the cluster's value "
+            "was kept, "
             "as on_conflict=target says."
         )
     if after[Verdict.WITHDRAWN.value] and not desired.delete:
         said.append(
-            f"{after['deleted_at_source']} keys that were copied are gone from the source and still in the cluster: "
+            f"{after['deleted_at_source']} keys that were copied are gone from the source and still in the "
+            "cluster: "
             "delete=true deletes those that the app has not written since."
         )
     return said

@@ -1,7 +1,8 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a copy is done: at once where nobody writes to the source, else when only the app's own changes are left."""
+"""When a copy is done: at once where nobody writes to the source, else when only the app's own changes are
+left."""
 
 from __future__ import annotations
 

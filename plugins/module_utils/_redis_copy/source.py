@@ -163,6 +163,7 @@ class Source(AbstractContextManager["Source"]):
 
     def _gone(self, error: Exception) -> Refusal:
         return Refusal(
-            f"The source {self.addr} broke the connection off ({error}): run again when it is back; what has been "
+            f"The source {self.addr} broke the connection off ({error}): run again when it is back; what has "
+            "been "
             "copied stays."
         )

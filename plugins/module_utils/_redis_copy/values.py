@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether two values are the same that are not serialised alike. Pure.
 
-DUMP gives the order of a hash table, which differs from server to server, and the form of another version or of other
-settings. So where payloads differ, values are read as an app reads them.
+DUMP gives the order of a hash table, which differs from server to server, and the form of another version or
+of other settings. So where payloads differ, values are read as an app reads them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _pairs(flat: Sequence[Any]) -> dict[bytes, Any]:
 
 
 def _groups(info: Sequence[Any]) -> Any:
-    """Take of XINFO what a copy keeps in every version: not when a consumer was last seen, nor how trees are."""
+    """Take of XINFO what a copy keeps in every version, which is not when a consumer was last seen."""
     stream = _pairs(info)
     groups = []
     for group in map(_pairs, stream[b"groups"]):
