@@ -158,13 +158,12 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         """Set every key of the source against the cluster."""
         self._facts = self.look()
         refuse_unfit(self._facts, self._desired.tolerance)
-        self._journal.belongs(self._desired.source.addr, (peer.id for peer in self._cluster.peers))
         if self._desired.final and not self._journal.known and self._facts.source.databases:
             raise Refusal(
                 f"The journal {self._journal.path} knows of no key that was copied: run stage=copy first, on "
-                "the "
-                "same host and with the same journal."
+                "the same host and with the same journal."
             )
+        self._journal.belongs(self._desired.source.addr, (peer.id for peer in self._cluster.peers))
         found = Findings.none()
         names: set[bytes] = set()
         for glances in ahead(self._source.glances()):
@@ -244,41 +243,50 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         keys = [pending for pending, *_rest in both]
         at_source = self._source.digests(keys)
         in_cluster = self._ask_cluster([(pending.key, b"DUMP") for pending in keys])
+        unlike: list[tuple[Pending, Entry, Entry]] = []
         for (pending, expiry, target_expiry), one, payload in zip(both, at_source, in_cluster, strict=True):
-            base = self._journal.get(pending.key)
             if one is None:
                 continue  # gone in between
             source = Entry(one, expiry)
-            if payload is None:
-                self._file(pending, source, None, base, None, found)
-                continue
-            target = Entry(digest(payload), target_expiry)
-            equal: bool | None = False
-            if alike(expiry, target_expiry, self._desired.tolerance):
-                equal = source.digest == target.digest or self._same_value(pending)
-            self._file(pending, source, target, base, equal, found)
+            target = None if payload is None else Entry(digest(payload), target_expiry)
+            base = self._journal.get(pending.key)
+            if target is None or not alike(expiry, target_expiry, self._desired.tolerance):
+                self._file(pending, source, target, base, False, found)
+            elif source.digest == target.digest:
+                self._file(pending, source, target, base, True, found)
+            else:
+                unlike.append((pending, source, target))
+        same = self._same_values([pending for pending, _source, _target in unlike])
+        for (pending, source, target), equal in zip(unlike, same, strict=True):
+            self._file(pending, source, target, self._journal.get(pending.key), equal, found)
 
-    def _same_value(self, pending: Pending) -> bool | None:
-        """Compare two values as an app reads them; None when only their module could."""
-        words = readings(pending.type, pending.key)
-        if not words:
-            return None
-        source = self._source.ask("values", words)
-        target = self._ask_cluster([(pending.key, word) for word in words])
-        if any(isinstance(reply, Failed) for reply in target):
-            return False  # of another type there
-        if canonical(pending.type, source) != canonical(pending.type, target):
-            return False
-        return pending.type != "hash" or self._same_field_expiries(pending.key, source[0][::2])
+    def _same_values(self, keys: Sequence[Pending]) -> list[bool | None]:
+        """Compare values as an app reads them; None for those that only their module could read."""
+        readable = [(pending, readings(pending.type, pending.key)) for pending in keys]
+        words = [(pending.key, command) for pending, commands in readable for command in commands]
+        ours = iter(self._source.try_asking("values", [command for _key, command in words]))
+        theirs = iter(self._ask_cluster(words))
+        same: list[bool | None] = []
+        for pending, commands in readable:
+            source, target = ([next(side) for _command in commands] for side in (ours, theirs))
+            if not commands:
+                same.append(None)
+            elif any(isinstance(reply, Failed) for reply in (*source, *target)):
+                same.append(False)  # of another type there, or by now
+            else:
+                equal = canonical(pending.type, source) == canonical(pending.type, target)
+                same.append(equal and self._same_field_expiries(pending, source[0]))
+        return same
 
-    def _same_field_expiries(self, key: bytes, fields: Sequence[bytes]) -> bool:
+    def _same_field_expiries(self, pending: Pending, value: Reply) -> bool:
         facts = self._facts
-        if facts is None or not fields:
+        if facts is None or pending.type != "hash" or not value:
             return True
         if min(one.version for one in (facts.source, *facts.masters)) < KNOWS_FIELD_EXPIRY:
             return True
-        words = (b"HPEXPIRETIME", key, b"FIELDS", b"%d" % len(fields), *fields)
-        return bool(self._source.ask("values", [words])[0] == self._ask_cluster([(key, words)])[0])
+        names = value[::2]
+        words = (b"HPEXPIRETIME", pending.key, b"FIELDS", b"%d" % len(names), *names)
+        return bool(self._source.try_asking("values", [words]) == self._ask_cluster([(pending.key, words)]))
 
     def _file(
         self,
@@ -290,7 +298,15 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         found: Findings,
     ) -> None:
         tolerance = self._desired.tolerance
-        verdict = decide(source, target, base, equal=equal, final=self._desired.final, tolerance=tolerance)
+        verdict = decide(
+            source,
+            target,
+            base,
+            equal=equal,
+            final=self._desired.final,
+            tolerance=tolerance,
+            now=round(time.time() * 1000),
+        )
         if verdict is None:
             return
         found.keys += 1

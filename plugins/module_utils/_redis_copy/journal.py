@@ -68,6 +68,9 @@ class Journal(AbstractContextManager["Journal"]):
 
     def __exit__(self, *_error: object) -> None:
         if self._file is not None:
+            # A run that was refused before it knew anything leaves nothing.
+            if not self._read_only and not os.fstat(self._file).st_size:
+                os.unlink(self.path)
             os.close(self._file)
             self._file = None
 

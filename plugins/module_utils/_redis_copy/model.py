@@ -134,6 +134,10 @@ class Base:
         """Tell whether the cluster still holds what we left or began to write there."""
         return matches(self.target, seen, tolerance) or matches(self.intent, seen, tolerance)
 
+    def lapsed(self, now: int) -> bool:
+        """Tell whether what the cluster held has expired by itself, so that its absence says nothing."""
+        return self.target is not None and NEVER < self.target.expiry <= now
+
     def unchanged(self, source: Entry, tolerance: int) -> bool:
         """Tell whether the source still holds what the cluster was given."""
         return self.intent is None and matches(self.source, source, tolerance)

@@ -42,17 +42,20 @@ def decide(
     equal: bool | None,
     final: bool,
     tolerance: int,
+    now: int = 0,
 ) -> Verdict | None:
     """Judge one key by what both sides hold now and what they held when they were last the same.
 
     equal says whether the values are the same however they are serialised; None where that cannot be told.
+    now is a moment, as expiries are.
     """
     if source is None:
         # A key that was only found to be the same may be the app's own.
         ours = target and base and base.copied and base.holds(target, tolerance)
         return Verdict.WITHDRAWN if ours else None
     if target is None:
-        return _only_at_source(source, base, final=final, tolerance=tolerance)
+        known = None if base and base.lapsed(now + tolerance) else base
+        return _only_at_source(source, known, final=final, tolerance=tolerance)
     if base is None:
         return Verdict.EQUAL if equal else Verdict.CONFLICT
     still = base.holds(target, tolerance)

@@ -142,8 +142,12 @@ class Source(AbstractContextManager["Source"]):
             yield found
 
     def ask(self, link: str, commands: Sequence[Words]) -> list[Reply]:
+        return told(f"The source {self.addr}", self.try_asking(link, commands))
+
+    def try_asking(self, link: str, commands: Sequence[Words]) -> list[Reply]:
+        """Ask what the app may have made impossible in this moment."""
         try:
-            return told(f"The source {self.addr}", self._link(link).ask(commands))
+            return self._link(link).ask(commands)
         except BROKEN as error:
             raise self._gone(error) from error
 
