@@ -186,9 +186,9 @@ actions:
   returned: success
   sample: ["Copy 100000 keys that the cluster does not have (9000 hash, 91000 string)"]
 before:
-  description: Counts from before the run. All but RV(before.target_keys) and RV(before.deleted_at_source) are
-  of the
-    source's keys, and the rest of those make up RV(before.source_keys).
+  description:
+    - Counts from before the run. All but RV(before.target_keys) and RV(before.deleted_at_source) are of the
+      source's keys, and the rest of those make up RV(before.source_keys).
   type: dict
   returned: success
   contains: &counts
@@ -225,8 +225,9 @@ deleted:
   type: int
   returned: success
 gone_meanwhile:
-  description: Keys that expired or were deleted at the source after they were seen and before they were
-  copied.
+  description: >-
+    Keys that expired or were deleted at the source after they were seen and before they were
+    copied.
   type: int
   returned: success
 overtaken:

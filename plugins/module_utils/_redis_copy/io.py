@@ -25,6 +25,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts i
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal, digest_of_key
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import (
+    ABSENT,
     NEVER,
     Base,
     Desired,
@@ -324,13 +325,12 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         tolerance = self._desired.tolerance
         if base and base.unchanged(source, tolerance) and matches(base.target, target, tolerance):
             return
-        ours = base is not None and (matches(base.intent, target, tolerance) or base.copied)
-        kept = found.copied if ours and base and base.holds(target, tolerance) else found.found
+        kept = found.copied if base and base.ours(target, tolerance) else found.found
         kept.append((key, source, target))
 
     def _find_withdrawn(self, names: set[bytes], found: Findings) -> None:
         """Look for keys that were copied and that the source has no more."""
-        missing = {name for name, base in self._journal.known.items() if base.copied and name not in names}
+        missing = {name for name, base in self._journal.known.items() if base.traced and name not in names}
         if not missing:
             return
         for keys in self._cluster_names(missing):
@@ -426,6 +426,7 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         for part in portions(keys, self._desired.batch_keys, self._desired.batch_bytes):
             kinds = self._source.ask("values", [(b"TYPE", pending.key) for pending in part])
             gone = [pending for pending, kind in zip(part, kinds, strict=True) if kind == b"none"]
+            self._journal.intend((pending.key, ABSENT) for pending in gone)
             replies, _durable = self._cluster.run(
                 [_job(name, p) for p in gone], scripts=(DROP,), confirm=True
             )

@@ -20,14 +20,13 @@ from pathlib import Path
 from struct import Struct
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import Base, Entry
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import ABSENT, Base, Entry
 
 FORMAT = "payaid.scaling redis_copy_keys 1"
 KEY_BYTES = 16
 # Kind, key, and an expiry and a digest for each side.
 RECORD = Struct("<B16sq20sq20s")
 INTENT, FOUND, COPIED, GONE = 1, 2, 3, 4
-NOTHING = bytes(20)
 
 Note = tuple[int, bytes, Entry, Entry]
 
@@ -100,9 +99,8 @@ class Journal(AbstractContextManager["Journal"]):
             )
 
     def intend(self, notes: Iterable[tuple[bytes, Entry]]) -> None:
-        """Say what is about to be written."""
-        nothing = Entry(NOTHING)
-        self._note((INTENT, digest_of_key(key), source, nothing) for key, source in notes)
+        """Say what is about to be written, or deleted where it is ABSENT."""
+        self._note((INTENT, digest_of_key(key), source, ABSENT) for key, source in notes)
 
     def found(self, notes: Iterable[tuple[bytes, Entry, Entry]]) -> None:
         """Say what was found to be the same on both sides."""
@@ -114,8 +112,7 @@ class Journal(AbstractContextManager["Journal"]):
 
     def gone(self, keys: Iterable[bytes]) -> None:
         """Say what was deleted on both sides."""
-        nothing = Entry(NOTHING)
-        self._note((GONE, digest_of_key(key), nothing, nothing) for key in keys)
+        self._note((GONE, digest_of_key(key), ABSENT, ABSENT) for key in keys)
 
     def sync(self) -> None:
         """Put on the disk what the system still has in memory."""

@@ -119,6 +119,10 @@ def matches(known: Entry | None, seen: Entry, tolerance: int) -> bool:
     return known is not None and known.digest == seen.digest and alike(known.expiry, seen.expiry, tolerance)
 
 
+# Stands for a key that is about to be deleted.
+ABSENT = Entry(bytes(20))
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
     """What an earlier look knew of a key: the last time when both sides held the same."""
@@ -134,9 +138,18 @@ class Base:
         """Tell whether the cluster still holds what we left or began to write there."""
         return matches(self.target, seen, tolerance) or matches(self.intent, seen, tolerance)
 
+    def ours(self, seen: Entry, tolerance: int) -> bool:
+        """Tell whether what the cluster holds is beyond doubt of our writing."""
+        return (self.copied and self.holds(seen, tolerance)) or matches(self.intent, seen, tolerance)
+
+    @property
+    def traced(self) -> bool:
+        """Whether the cluster may hold something of our writing."""
+        return self.copied or self.intent is not None
+
     def lapsed(self, now: int) -> bool:
-        """Tell whether what the cluster held has expired by itself, so that its absence says nothing."""
-        return self.target is not None and NEVER < self.target.expiry <= now
+        """Tell whether the absence of a key says nothing: it has expired by itself, or we deleted it."""
+        return self.intent == ABSENT or (self.target is not None and NEVER < self.target.expiry <= now)
 
     def unchanged(self, source: Entry, tolerance: int) -> bool:
         """Tell whether the source still holds what the cluster was given."""

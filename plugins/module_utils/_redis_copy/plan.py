@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import (
+    ABSENT,
     SAMPLE,
     Base,
     Desired,
@@ -51,8 +52,7 @@ def decide(
     """
     if source is None:
         # A key that was only found to be the same may be the app's own.
-        ours = target and base and base.copied and base.holds(target, tolerance)
-        return Verdict.WITHDRAWN if ours else None
+        return Verdict.WITHDRAWN if target and base and base.ours(target, tolerance) else None
     if target is None:
         known = None if base and base.lapsed(now + tolerance) else base
         return _only_at_source(source, known, final=final, tolerance=tolerance)
@@ -64,6 +64,9 @@ def decide(
         return Verdict.EQUAL
     if still:
         return Verdict.LOST if matches(base.intent, source, tolerance) else Verdict.OUTDATED
+    # Ours in the cluster's own form, most likely: before the switch nobody else writes there.
+    if base.intent not in (None, ABSENT) and not final:
+        return Verdict.LOST
     return Verdict.AHEAD if unchanged else Verdict.CONFLICT
 
 
@@ -80,8 +83,8 @@ SENTENCES = {
     Verdict.NEW: "Copy {count} that the cluster does not have ({types})",
     Verdict.LOST: "Copy {count} again that an earlier run had begun or the cluster has lost ({types})",
     Verdict.OUTDATED: "Replace {count} that changed at the source after being copied ({types})",
-    Verdict.CONFLICT: "Overwrite {count} that differ in the cluster with the source's ({types})",
-    Verdict.WITHDRAWN: "Delete {count} that were copied and are gone from the source ({types})",
+    Verdict.CONFLICT: "Overwrite {count} that the cluster holds differently, as on_conflict says ({types})",
+    Verdict.WITHDRAWN: "Delete {count} copied earlier and gone from the source since ({types})",
 }
 
 
