@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: redis_copy_keys
 short_description: Carry the keys of a standalone Redis over into a Redis Cluster
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Copies all keys of a standalone Redis, of every type and with their expiry, into a Redis Cluster, while
     the app goes on writing, and compares every key on both sides before and after.
@@ -40,11 +40,16 @@ notes:
     again.
   - A run that was killed at any moment is completed by the next one with the same options and the same
     O(journal).
+  - Of the O(batch_keys) keys at most that were being written when a last pass was killed, one that the app
+    writes in the cluster before the next run is a conflict, and one that it deletes there comes back, because
+    nobody can tell whether the app did so before the write or after it.
   - It reads with C(SCAN), C(TYPE), C(MEMORY USAGE), C(PEXPIRETIME) (C(PTTL) before Redis 7.0) and C(DUMP),
     and where two servers serialise a value differently, with what reads its type whole. In the cluster it
     needs C(SCAN), C(EVALSHA), C(SCRIPT LOAD), C(RESTORE), C(UNLINK), C(WAIT) and the same reading commands.
   - For each key the host needs some 500 bytes of memory, and the journal 130 bytes of disk.
   - The least recently used keys of the source are not known as such in the cluster, where all keys are new.
+seealso:
+  - module: payaid.scaling.redis_cluster
 requirements:
   - redis-py 4.3.4 or newer on the host that runs the module (C(python3-redis) on Debian)
   - Redis 7.0 or newer in the cluster; any version from 4.0 at the source, but none that serialises keys in a
@@ -75,6 +80,21 @@ options:
       login_password:
         description: Password to log in with.
         type: str
+      tls:
+        description: Whether to connect with TLS. The certificate must be for the O(source.host).
+        type: bool
+        default: false
+      ca_certs:
+        description: File with the certificates to trust, on the host that runs the module. Those of the
+          system when not given.
+        type: path
+      client_cert:
+        description: File with the certificate to show, where one is asked for. Requires
+          O(source.client_key).
+        type: path
+      client_key:
+        description: File with the private key of O(source.client_cert).
+        type: path
   nodes:
     description: Nodes of the cluster. The first that answers is asked for all the others.
     type: list
@@ -255,7 +275,9 @@ from functools import partial
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import (
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
+    LOGIN_ARGUMENTS,
+    LOGIN_RULES,
     REDIS_IMPORT_ERROR,
     Login,
 )
@@ -267,13 +289,12 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.report 
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.settle import settle
 
 ENDPOINT = {"host": {"type": "str", "required": True}, "port": {"type": "int", "default": 6379}}
-LOGIN = {"login_user": {"type": "str"}, "login_password": {"type": "str", "no_log": True}}
 ARGUMENTS = {
     "source": {
         "type": "dict",
         "required": True,
-        "options": {**ENDPOINT, **LOGIN},
-        "required_by": {"login_user": "login_password"},
+        "options": {**ENDPOINT, **LOGIN_ARGUMENTS},
+        **LOGIN_RULES,
     },
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": ENDPOINT},
     "stage": {"type": "str", "choices": ["copy", "finish"], "default": "copy"},
@@ -286,19 +307,19 @@ ARGUMENTS = {
     "batch_bytes": {"type": "int", "default": 8388608},
     "max_rate": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 60},
-    **LOGIN,
+    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
     module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, required_by={"login_user": "login_password"}
+        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
     )
     if REDIS_IMPORT_ERROR:
         message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
         module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
     given, check = module.params, module.check_mode
-    logins = [Login(side["login_user"], side["login_password"]) for side in (given["source"], given)]
+    logins = [Login.wanted(side) for side in (given["source"], given)]
     try:
         desired = Desired.wanted(given)
         journal = Journal(given["journal"], read_only=check)

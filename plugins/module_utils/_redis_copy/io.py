@@ -15,8 +15,8 @@ from hashlib import sha1
 from typing import Any, TypeVar
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import count
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import count
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.cluster import PAUSE, Cluster, Job
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import (
     Facts,
@@ -113,11 +113,12 @@ class Findings:
     needed: Counter[str]
     found: list[tuple[bytes, Entry, Entry]]
     copied: list[tuple[bytes, Entry, Entry]]
+    kept: list[tuple[bytes, Entry, Entry]]
     keys: int = 0
 
     @classmethod
     def none(cls) -> Findings:
-        return cls(Counter(), defaultdict(list), Counter(), Counter(), [], [])
+        return cls(Counter(), defaultdict(list), Counter(), Counter(), [], [], [])
 
 
 def ahead(parts: Iterable[T]) -> Iterator[T]:
@@ -315,6 +316,8 @@ class CopyIO(AbstractContextManager["CopyIO"]):
         found.types[pending.type] += 1
         if verdict is Verdict.EQUAL and target is not None:
             self._learn(pending.key, source, target, base, found)
+        elif verdict is Verdict.CONFLICT and target and self._desired.on_conflict == "target":
+            self._keep(pending, source, target, base, found)
         elif verdict not in (Verdict.EQUAL, Verdict.AHEAD, Verdict.DROPPED):
             found.pending[verdict].append(pending if target is None else replace(pending, target=target))
             if verdict in (Verdict.NEW, Verdict.LOST) and target is None:
@@ -327,6 +330,16 @@ class CopyIO(AbstractContextManager["CopyIO"]):
             return
         kept = found.copied if base and base.ours(target, tolerance) else found.found
         kept.append((key, source, target))
+
+    def _keep(
+        self, pending: Pending, source: Entry, target: Entry, base: Base | None, found: Findings
+    ) -> None:
+        """Remember that the cluster is right about a key: should the app delete it there, it stays so."""
+        found.pending[Verdict.CONFLICT].append(replace(pending, target=target))
+        tolerance = self._desired.tolerance
+        known = base and base.kept and base.unchanged(source, tolerance)
+        if not (known and base and matches(base.target, target, tolerance)):
+            found.kept.append((pending.key, source, target))
 
     def _find_withdrawn(self, names: set[bytes], found: Findings) -> None:
         """Look for keys that were copied and that the source has no more."""
@@ -376,6 +389,7 @@ class CopyIO(AbstractContextManager["CopyIO"]):
     def _survey(self, found: Findings) -> Survey:
         self._journal.found(found.found)
         self._journal.copied(found.copied)
+        self._journal.kept(found.kept)
         facts = self._facts
         masters = facts.masters if facts else ()
         sizes = [self._cluster.ask(addr, (b"DBSIZE",))[0] for addr in self._cluster.masters]
@@ -406,14 +420,18 @@ class CopyIO(AbstractContextManager["CopyIO"]):
             expiry = b"0" if entry.expiry == NEVER else b"%d" % entry.expiry
             jobs.append(_job(name, pending, expiry, payload))
         replies, durable = self._cluster.run(jobs, scripts=(PUT,), confirm=True)
-        kept = []
+        kept, overtaken = [], []
         for (pending, _payload, entry), reply, safe in zip(values, replies, durable, strict=True):
             if self._done(pending, reply, "expired", "changed"):
                 self._count_put(pending)
                 # What no replica has yet may be lost by a failover: it stays begun, and is looked at again.
                 if safe:
                     kept.append((pending.key, entry, Entry(bytes.fromhex(reply.decode()), entry.expiry)))
+            elif reply == b"changed" and self._desired.on_conflict == "target":
+                overtaken.append((pending.key, entry, ABSENT))
         self._journal.copied(kept)
+        # The app has just written them, which is all that is known of what the cluster holds.
+        self._journal.kept(overtaken)
 
     def _count_put(self, pending: Pending) -> None:
         if pending.target is None:

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from struct import Struct
 
@@ -26,7 +27,7 @@ FORMAT = "payaid.scaling redis_copy_keys 1"
 KEY_BYTES = 16
 # Kind, key, and an expiry and a digest for each side.
 RECORD = Struct("<B16sq20sq20s")
-INTENT, FOUND, COPIED, GONE = 1, 2, 3, 4
+INTENT, FOUND, COPIED, GONE, KEPT = 1, 2, 3, 4, 5
 
 Note = tuple[int, bytes, Entry, Entry]
 
@@ -110,6 +111,10 @@ class Journal(AbstractContextManager["Journal"]):
         """Say what was written, and is there."""
         self._note((COPIED, digest_of_key(key), source, target) for key, source, target in notes)
 
+    def kept(self, notes: Iterable[tuple[bytes, Entry, Entry]]) -> None:
+        """Say what differs, and is to stay as the cluster holds it: if the app deletes it there, for good."""
+        self._note((KEPT, digest_of_key(key), source, target) for key, source, target in notes)
+
     def gone(self, keys: Iterable[bytes]) -> None:
         """Say what was deleted on both sides."""
         self._note((GONE, digest_of_key(key), ABSENT, ABSENT) for key in keys)
@@ -146,9 +151,9 @@ class Journal(AbstractContextManager["Journal"]):
             self.known.pop(name, None)
         elif kind == INTENT:
             last = self.known.get(name, Base())
-            self.known[name] = Base(last.source, last.target, last.copied, source)
+            self.known[name] = replace(last, intent=source)
         else:
-            self.known[name] = Base(source, target, kind == COPIED)
+            self.known[name] = Base(source, target, copied=kind == COPIED, kept=kind == KEPT)
 
     def _load(self) -> None:
         with open(self.path, "rb") as file:
@@ -174,5 +179,5 @@ class Journal(AbstractContextManager["Journal"]):
 def read(body: bytes) -> Iterator[Note]:
     """Read records; those of zeros are what a computer that lost its power may leave."""
     for kind, name, source_expiry, source, target_expiry, target in RECORD.iter_unpack(body):
-        if kind in (INTENT, FOUND, COPIED, GONE):
+        if kind in (INTENT, FOUND, COPIED, GONE, KEPT):
             yield kind, name, Entry(source, source_expiry), Entry(target, target_expiry)

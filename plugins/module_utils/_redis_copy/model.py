@@ -133,6 +133,8 @@ class Base:
     copied: bool = False
     # What was about to be written when nothing more was heard.
     intent: Entry | None = None
+    # Different on both sides, and left so because on_conflict says that the cluster is right.
+    kept: bool = False
 
     def holds(self, seen: Entry, tolerance: int) -> bool:
         """Tell whether the cluster still holds what we left or began to write there."""

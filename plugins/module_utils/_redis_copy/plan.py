@@ -62,6 +62,8 @@ def decide(
     unchanged = base.unchanged(source, tolerance)
     if equal or (equal is None and still and unchanged):
         return Verdict.EQUAL
+    if still and base.kept:
+        return Verdict.CONFLICT
     if still:
         return Verdict.LOST if matches(base.intent, source, tolerance) else Verdict.OUTDATED
     # Ours in the cluster's own form, most likely: before the switch nobody else writes there.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import (
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
     REDIS_IMPORT_ERROR,
     Login,
     failure,
@@ -37,18 +37,23 @@ if REDIS_IMPORT_ERROR is None:
 def reach(who: str, endpoint: Endpoint, login: Login, options: str) -> Link:
     """Open a connection, or refuse with what a person has to correct."""
     try:
-        ip = resolve(endpoint.host, endpoint.port)
+        resolve(endpoint.host, endpoint.port)
     except (OSError, UnicodeError) as error:  # a label that is too long is a UnicodeError
         raise Refusal(
             f"The host name of {who} {endpoint.addr} resolves to nothing: correct it or give the IP address."
         ) from error
     try:
-        return Link(ip, endpoint.port, login)
+        return Link(endpoint.host, endpoint.port, login)
     except BROKEN as error:
         problem, detail = failure(error)
         if problem is Problem.AUTH:
             raise Refusal(
                 f"{who} {endpoint.addr} does not let us in ({detail}): correct {options}."
+            ) from error
+        if problem is Problem.TLS:
+            raise Refusal(
+                f"{who} {endpoint.addr} and we do not agree on TLS ({detail}): correct tls, ca_certs, "
+                "client_cert and client_key, or the certificate of that host."
             ) from error
         raise Refusal(
             f"{who} {endpoint.addr} cannot be reached ({detail}): start it, or open its port from here."

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login, connect
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login, connect
 
 SLOW = 60.0  # s that one command may take: a value of some GB is serialised in one go
 
@@ -74,13 +74,12 @@ def read_reply(file: Any) -> Reply:
 class Link:
     """A connection to one server. After an error it is of no more use."""
 
-    def __init__(self, ip: str, port: int, login: Login) -> None:
+    def __init__(self, host: str, port: int, login: Login) -> None:
         # The client logs in, and secures the connection where it is to be; its own pipelines are several
         # times slower than this copy may be.
-        self._connection = connect(ip, port, login).connection_pool.make_connection()
+        self._connection = connect(host, port, login, SLOW).connection_pool.make_connection()
         self._connection.connect()
         self._socket: socket.socket = self._connection._sock
-        self._socket.settimeout(SLOW)
         self._file = self._socket.makefile("rb", buffering=1 << 16)
 
     def ask(self, commands: Sequence[Words]) -> list[Reply]:

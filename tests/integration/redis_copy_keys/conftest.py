@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import redis
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import RedisCluster
 
 from ..redis_cluster.conftest import HOST, Fleet, Server, arguments, wait_for
 
@@ -74,7 +74,7 @@ class Sides:
         return redis.Redis(host=HOST, port=self.source.port)
 
     def new(self) -> RedisCluster:
-        return RedisCluster(startup_nodes=[ClusterNode(HOST, server.port) for server in self.nodes])
+        return RedisCluster(host=HOST, port=self.masters()[0].port)
 
     def masters(self) -> list[Server]:
         return [server for server in self.nodes if server.process and server.do("ROLE")[0] == "master"]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import redis
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy import source as source_io
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.io import CopyIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal
@@ -279,7 +279,7 @@ BEFORE = {
 @pytest.mark.parametrize("winner", ["source", "target"])
 @pytest.mark.parametrize("delete", [True, False])
 def test_the_last_pass(parted: Sides, winner: str, delete: bool) -> None:
-    options = {"stage": "finish", "on_conflict": winner, "delete": delete}
+    options: dict[str, Any] = {"stage": "finish", "on_conflict": winner, "delete": delete}
     foretold = parted.copy(check=True, **options)
     done = parted.copy(**options)
     assert {name: done["before"][name] for name in BEFORE} == BEFORE
@@ -510,7 +510,7 @@ def test_a_node_outside_a_cluster_and_a_password(sides: Sides, fleet: Fleet) -> 
     plain = [{"host": HOST, "port": other.port}]
     assert "is not in cluster mode" in sides.refusal(nodes=plain)
     (locked,) = fleet.start(1, "--cluster-enabled", "no", "--requirepass", PASSWORD, password=PASSWORD)
-    source = {"host": HOST, "port": locked.port}
+    source: dict[str, Any] = {"host": HOST, "port": locked.port}
     for password in ({}, {"login_password": "wrong"}):
         said = sides.refusal(source=source | password)
         assert "does not let us in" in said or "did not answer as it should (NOAUTH" in said

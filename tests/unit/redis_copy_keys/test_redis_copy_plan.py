@@ -35,6 +35,7 @@ FOUND = Base(A, A2)
 BEGUN = Base(intent=A)
 BEGUN_AGAIN = Base(A, A2, copied=True, intent=B)
 GOING = Base(A, A2, copied=True, intent=ABSENT)
+KEPT = Base(A, C, kept=True)
 EXPIRED = Base(Entry(A.digest, NOW - 5000), Entry(A2.digest, NOW - 5000), copied=True)
 V = Verdict
 
@@ -74,6 +75,12 @@ TABLE: list[tuple[str, Entry | None, Entry | None, Base | None, bool | None, V |
     ("replacing begun, done, changed at the source", C, B, BEGUN_AGAIN, False, V.OUTDATED, V.OUTDATED),
     ("replacing begun, something else in the cluster", B, C, BEGUN_AGAIN, False, V.LOST, V.CONFLICT),
     ("begun, something else in the cluster", A, C, BEGUN, False, V.LOST, V.CONFLICT),
+    ("different and left so", A, C, KEPT, False, V.CONFLICT, V.CONFLICT),
+    ("different and left so, changed in the cluster", A, B, KEPT, False, V.AHEAD, V.AHEAD),
+    ("different and left so, changed at the source", B, C, KEPT, False, V.CONFLICT, V.CONFLICT),
+    ("different and left so, deleted in the cluster", A, None, KEPT, None, V.LOST, V.DROPPED),
+    ("different and left so, deleted at the source", None, C, KEPT, None, None, None),
+    ("different and left so, then made the same", A, A, KEPT, True, V.EQUAL, V.EQUAL),
     ("deleting begun, changed on both sides", B, C, GOING, False, V.CONFLICT, V.CONFLICT),
     ("begun, done, changed at the source", B, A, BEGUN, False, V.OUTDATED, V.OUTDATED),
 ]
@@ -112,7 +119,7 @@ def test_an_expiry_is_part_of_what_a_key_holds(source: int, target: int, said: V
 entries = st.none() | st.builds(
     Entry, st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([NEVER, SOON, LATER])
 )
-bases = st.none() | st.builds(Base, entries, entries, st.booleans(), entries)
+bases = st.none() | st.builds(Base, entries, entries, st.booleans(), entries, st.booleans())
 
 
 @given(entries, entries, bases, st.booleans())

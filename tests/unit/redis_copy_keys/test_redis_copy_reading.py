@@ -47,6 +47,7 @@ def fill(path: str) -> None:
         journal.found([(b"same", B, A)])
         journal.intend([(b"again", B), (b"going", ABSENT)])
         journal.gone([b"going"])
+        journal.kept([(b"kept", A, B)])
 
 
 def test_a_journal_tells_the_next_run_what_it_was_told(path: str) -> None:
@@ -59,6 +60,7 @@ def test_a_journal_tells_the_next_run_what_it_was_told(path: str) -> None:
             assert journal.get(b"same") == Base(B, A)
             assert journal.get(b"again") == Base(A, B, copied=True, intent=B)
             assert journal.get(b"going") is None
+            assert journal.get(b"kept") == Base(A, B, kept=True)
             assert journal.get(b"never") is None
 
 
@@ -90,7 +92,7 @@ def test_zeros_that_a_lost_computer_leaves_say_nothing(path: str) -> None:
         file.write(bytes(RECORD.size * 3))
     with Journal(path, read_only=True) as journal:
         assert journal.get(bytes(16)) is None
-        assert len(journal.known) == 4
+        assert len(journal.known) == 5
 
 
 def test_a_check_run_leaves_no_trace(path: str) -> None:
