@@ -140,10 +140,9 @@ def refuse_conflicts(survey: Survey, desired: Desired) -> None:
     keys = survey.pending.get(Verdict.CONFLICT, ())
     if keys and desired.on_conflict == "fail":
         raise Refusal(
-            f"{numbered(len(keys))} differ between the source {desired.source.addr} and the cluster, and "
-            "both "
-            f"may be right ({names(keys)}): set on_conflict to source or target, which says whose value "
-            "stays.",
+            f"The source {desired.source.addr} and the cluster differ in {numbered(len(keys))} of which "
+            f"either may be right ({names(keys)}): set on_conflict to source or target, which says whose "
+            "value stays.",
             conflicts=len(keys),
             conflict_sample=[shown(pending.key) for pending in keys[:SAMPLE]],
         )
@@ -151,24 +150,21 @@ def refuse_conflicts(survey: Survey, desired: Desired) -> None:
 
 def refuse_mass_deletion(survey: Survey, desired: Desired) -> None:
     """Refuse to believe that an app deletes so much: more likely one side has lost its data."""
+    limit = f"more than deleted_limit={desired.deleted_limit}"
     withdrawn = survey.count(Verdict.WITHDRAWN)
     if desired.delete and withdrawn > desired.deleted_limit:
         raise Refusal(
-            f"{numbered(withdrawn)} that were copied are gone from the source {desired.source.addr}, more "
-            "than "
-            f"deleted_limit={desired.deleted_limit}: see whether it has lost its data, and raise "
-            "deleted_limit "
-            "only if the app has really deleted them.",
+            f"The source {desired.source.addr} is without {numbered(withdrawn)} copied from it earlier, "
+            f"{limit}: see whether it has lost its data, and raise deleted_limit only if the app has "
+            "deleted them.",
             deleted_at_source=withdrawn,
         )
     dropped = survey.count(Verdict.DROPPED)
     if dropped > desired.deleted_limit:
         raise Refusal(
-            f"{numbered(dropped)} that were copied are gone from the cluster of {desired.nodes[0].addr}, "
-            "more "
-            f"than deleted_limit={desired.deleted_limit}: raise deleted_limit if the app has deleted them, "
-            "or "
-            "run stage=copy once to bring them back if the cluster has lost them.",
+            f"The cluster of {desired.nodes[0].addr} is without {numbered(dropped)} copied into it earlier, "
+            f"{limit}: raise deleted_limit if the app has deleted them, or run stage=copy once to bring "
+            "them back if the cluster has lost them.",
             deleted_in_cluster=dropped,
         )
 

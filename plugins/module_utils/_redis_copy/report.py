@@ -16,6 +16,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model i
     Verdict,
     shown,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.plan import numbered
 
 
 def counted(survey: Survey) -> dict[str, int]:
@@ -59,14 +60,12 @@ def warnings(result: dict[str, Any], desired: Desired) -> list[str]:
     after = result["after"]
     if after[Verdict.CONFLICT.value]:
         said.append(
-            f"{after['conflicts']} keys differ between the source and the cluster, and the cluster's value "
-            "was kept, "
-            "as on_conflict=target says."
+            f"The source and the cluster differ in {numbered(after['conflicts'])}, and the cluster's value "
+            "was kept, as on_conflict=target says."
         )
     if after[Verdict.WITHDRAWN.value] and not desired.delete:
         said.append(
-            f"{after['deleted_at_source']} keys that were copied are gone from the source and still in the "
-            "cluster: "
-            "delete=true deletes those that the app has not written since."
+            f"The cluster holds {numbered(after['deleted_at_source'])} copied earlier that the source has no "
+            "more: delete=true deletes what the app has not written since."
         )
     return said

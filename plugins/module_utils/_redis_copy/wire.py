@@ -77,9 +77,10 @@ class Link:
     def __init__(self, host: str, port: int, login: Login) -> None:
         # The client logs in, and secures the connection where it is to be; its own pipelines are several
         # times slower than this copy may be.
-        self._connection = connect(host, port, login, SLOW).connection_pool.make_connection()
+        self._connection = connect(host, port, login).connection_pool.make_connection()
         self._connection.connect()
         self._socket: socket.socket = self._connection._sock
+        self._socket.settimeout(SLOW)
         self._file = self._socket.makefile("rb", buffering=1 << 16)
 
     def ask(self, commands: Sequence[Words]) -> list[Reply]:

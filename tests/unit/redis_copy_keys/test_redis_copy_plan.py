@@ -206,18 +206,18 @@ def test_what_is_left_alone_is_no_step() -> None:
         (
             survey(CONFLICT=keys(2, held=A), NEW=keys(5)),
             {},
-            "2 keys differ between the source old:6379 and the cluster, and both may be right "
+            "The source old:6379 and the cluster differ in 2 keys of which either may be right "
             "(key:0, key:1): set on_conflict",
         ),
         (
             survey(WITHDRAWN=keys(3, held=A)),
             {"delete": True, "deleted_limit": 2},
-            "3 keys that were copied are gone from the source old:6379, more than deleted_limit=2",
+            "The source old:6379 is without 3 keys copied from it earlier, more than deleted_limit=2",
         ),
         (
             Survey(5, 0, {V.DROPPED: 5}),
             {"final": True, "deleted_limit": 4},
-            "5 keys that were copied are gone from the cluster of n1:6379, more than deleted_limit=4",
+            "The cluster of n1:6379 is without 5 keys copied into it earlier, more than deleted_limit=4",
         ),
         (
             Survey(shards=(Shard("n1:6379", None, 900), Shard("n2:6379", 800, 900))),
