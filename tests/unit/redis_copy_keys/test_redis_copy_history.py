@@ -12,7 +12,7 @@ from pathlib import Path
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import ABSENT, Entry, Verdict
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.plan import decide
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 KEYS = (b"a", b"b", b"c")
@@ -41,6 +41,8 @@ class World:
         # What was last brought over whole, and what the app did in the cluster.
         self.brought: dict[bytes, int] = {}
         self.touched: set[bytes] = set()
+        # What the source said when the cluster's word was let stand.
+        self.settled: dict[bytes, int] = {}
         # Written in a form of the cluster's own, and not noted: nobody can tell who wrote it.
         self.unproven: set[bytes] = set()
 
@@ -94,6 +96,7 @@ class World:
         source, target = self.entry(self.source, key), self.entry(self.cluster, key)
         if on_conflict == "target" and source and target:
             journal.kept([(key, source, target)])
+            self.settled[key] = self.source[key]
 
     def drop(self, journal: Journal, key: bytes, breathe: Callable[[], None]) -> None:
         breathe()
@@ -158,6 +161,17 @@ def live(world: World, steps: list[Step], *, switched: bool, on_conflict: str) -
     st.lists(app_steps | runs, max_size=8),
     st.sampled_from(["source", "target"]),
 )
+# Killed between a deletion and the note of it; the key is made again.
+@example([("write", b"a"), ("run", 1000), ("delete", b"a"), ("run", 2)], [("write", b"a")], [], "source")
+# Killed between a write and the note of it; the app writes over it.
+@example([], [("write", b"a")], [("run", 2), ("write", b"a")], "source")
+# Both have written, and the cluster's word stands; then the app deletes it there.
+@example(
+    [("write", b"a")],
+    [("write", b"a")],
+    [("write", b"a"), ("run", 1000), ("delete", b"a")],
+    "target",
+)
 def test_nobodys_last_word_is_lost(
     before: list[Step], between: list[Step], after: list[Step], on_conflict: str
 ) -> None:
@@ -179,18 +193,22 @@ def test_nobodys_last_word_is_lost(
 
 def assert_last_pass(world: World, on_conflict: str) -> None:
     held, touched = dict(world.cluster), world.touched | world.unproven
+    source, spoken = dict(world.source), world.touched & world.brought.keys()
     changed = {key for key in KEYS if world.source.get(key) != world.brought.get(key)}
     # Killed amid a write, a run leaves open whether the app has written over it or before it.
     with Journal(world.path, read_only=True) as journal:
         begun = {key for key in KEYS if (base := journal.get(key)) and base.intent}
     conflicts = world.run(final=True, on_conflict=on_conflict, kill=1000)
     assert conflicts <= touched & (changed | begun), "nobody is asked unless both have spoken"
+    both = {key for key in spoken & changed if source.get(key) not in (None, held.get(key))}
+    settled = {key for key in KEYS if world.settled.get(key) == source.get(key)}
+    assert both - begun - settled <= conflicts, "where both have spoken, somebody is asked"
     for key in KEYS:
-        source, cluster = world.source.get(key), world.cluster.get(key)
+        cluster = world.cluster.get(key)
         if key in conflicts:
-            assert cluster == (source if on_conflict == "source" else held.get(key))
+            assert cluster == (source.get(key) if on_conflict == "source" else held.get(key))
         elif key not in touched:
-            assert cluster == source
+            assert cluster == source.get(key)
         elif cluster != held.get(key):
             # Only at the source has it been written: the app's deletion hit what was not there yet.
             assert key in changed | begun
@@ -199,6 +217,8 @@ def assert_last_pass(world: World, on_conflict: str) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(app_steps | runs, max_size=14))
+# Killed between a write in a form of the cluster's own and the note of it; changed before the next run.
+@example([("write", b"a"), ("run", 2), ("write", b"a")])
 def test_a_killed_copy_is_completed_by_the_next_one(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
