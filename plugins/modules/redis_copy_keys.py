@@ -46,7 +46,9 @@ notes:
   - It reads with C(SCAN), C(TYPE), C(MEMORY USAGE), C(PEXPIRETIME) (C(PTTL) before Redis 7.0) and C(DUMP),
     and where two servers serialise a value differently, with what reads its type whole. In the cluster it
     needs C(SCAN), C(EVALSHA), C(SCRIPT LOAD), C(RESTORE), C(UNLINK), C(WAIT) and the same reading commands.
-  - For each key the host needs some 500 bytes of memory, and the journal 130 bytes of disk.
+  - For each key the host needs some 700 bytes of memory while it runs. The journal takes 130 bytes of disk
+    for each
+    key, and as much again whenever the key is copied again.
   - The least recently used keys of the source are not known as such in the cluster, where all keys are new.
 seealso:
   - module: payaid.scaling.redis_cluster
