@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    REDIS_IMPORT_ERROR,
     Login,
     failure,
     fields,
@@ -27,11 +27,12 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire im
     Words,
 )
 
-if REDIS_IMPORT_ERROR is None:
+# What a connection that is no more may raise, whoever notices it.
+BROKEN: tuple[type[Exception], ...] = (OSError, EOFError)
+with suppress(ImportError):  # connection.py keeps the reason, and main() says it
     from redis.exceptions import RedisError
 
-    # What a connection that is no more may raise, whoever notices it.
-    BROKEN: tuple[type[Exception], ...] = (RedisError, OSError, EOFError)
+    BROKEN = (RedisError, *BROKEN)
 
 
 def reach(who: str, endpoint: Endpoint, login: Login, options: str) -> Link:

@@ -79,6 +79,7 @@ class Source(AbstractContextManager["Source"]):
             if not seen.loading:
                 seen = replace(seen, rdb=payload_version(f"The source {self.addr}", link))
         except BROKEN as error:
+            self._links.pop("values").close()
             raise self._gone(error) from error
         self._moments = seen.version >= KNOWS_MOMENTS
         return replace(seen, addr=self.addr)
@@ -149,6 +150,7 @@ class Source(AbstractContextManager["Source"]):
         try:
             return self._link(link).ask(commands)
         except BROKEN as error:
+            self._links.pop(link).close()
             raise self._gone(error) from error
 
     @property
