@@ -305,7 +305,7 @@ ARGUMENTS = {
     "deleted_limit": {"type": "int", "default": 1000},
     "journal": {"type": "path", "required": True},
     "expiry_tolerance_ms": {"type": "int", "default": 1000},
-    "batch_keys": {"type": "int", "default": 500},
+    "batch_keys": {"type": "int", "default": 500, "no_log": False},  # a number of keys, no key
     "batch_bytes": {"type": "int", "default": 8388608},
     "max_rate": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 60},
