@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An app that writes without a pause, and keeps a record of what was acknowledged.
 
-Arguments: `source` or `cluster`, host, port, file of the record. The password is in the environment.
+Arguments: `source` or `cluster`, host, port, file of the record. The login is in the environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ HOUR = 3600  # s
 
 def client(where: str, host: str, port: int) -> Any:
     kind: Any = redis.RedisCluster if where == "cluster" else redis.Redis
-    return kind(host=host, port=port, password=os.environ["WRITER_PASSWORD"])
+    return kind(
+        host=host, port=port, username=os.environ["WRITER_USER"], password=os.environ["WRITER_PASSWORD"]
+    )
 
 
 def main() -> None:

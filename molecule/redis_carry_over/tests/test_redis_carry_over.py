@@ -16,7 +16,7 @@ testinfra_hosts = ["redis_single"]
 # Reads every key that the app has written, and prints those of which the cluster says otherwise.
 READER = """
 import json, os, sys, redis
-app = redis.RedisCluster(host=sys.argv[1], port=6379, password=os.environ['READER_PASSWORD'])
+app = redis.RedisCluster(host=sys.argv[1], port=6379, username='app', password=os.environ['READER_PASSWORD'])
 source, cluster = (dict(map(json.loads, open('/var/lib/writer-' + where))) for where in ('source', 'cluster'))
 wrong = {}
 for key, value in (source | cluster).items():
@@ -33,7 +33,7 @@ def test_the_cluster_holds_all_that_the_app_was_told_is_written(host: Any, machi
     address = machines("redis1").ansible.get_variables()["ansible_host"]
     said = json.loads(
         host.check_output(
-            "READER_PASSWORD=%s python3 -c %s %s", variables["vault_redis_password"], READER, address
+            "READER_PASSWORD=%s python3 -c %s %s", variables["vault_redis_app_password"], READER, address
         )
     )
     assert said["source"] > 5000
