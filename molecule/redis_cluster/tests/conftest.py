@@ -55,6 +55,14 @@ class Access:
         ]
         return RedisCluster(startup_nodes=nodes, **self.options(user))
 
+    def shards(self) -> dict[str, str]:
+        """Return the master's id of every instance, by its address."""
+        said: Any = self.instance(*self.everybody[0]).cluster("NODES")
+        return {
+            address: node["master_id"] if node["master_id"] != "-" else node["node_id"]
+            for address, node in said.items()
+        }
+
     def instance(self, address: str, port: int, user: str = "operator") -> Redis:
         return Redis(host=address, port=port, **self.options(user))
 
@@ -80,10 +88,15 @@ def access(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Acce
 def converge() -> Callable[..., str]:
     """Run the scenario's playbook with some variables changed, and return what it said."""
 
-    def run(*arguments: str, playbook: Path = SCENARIO / "converge.yml", **variables: Any) -> str:
+    def run(
+        *arguments: str,
+        playbook: Path = SCENARIO / "converge.yml",
+        inventory: str = "inventory",
+        **variables: Any,
+    ) -> str:
         done = subprocess.run(  # noqa: S603  # our own words
             [
-                *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / 'inventory'}"),
+                *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / inventory}"),
                 *(*arguments, f"--extra-vars={json.dumps(variables)}", str(playbook)),
             ],
             env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
@@ -119,6 +132,20 @@ class Account:
         self.running = False
         for thread in self.threads:
             thread.join(timeout=30)
+
+    def prove(self, shard: dict[str, str]) -> None:
+        """Prove that nothing that was acknowledged is missing, and that nobody was hurt."""
+        time.sleep(1)
+        self.stop()
+        assert len(self.acknowledged) > 1000
+        assert self.errors == []
+        client = self.access.cluster()
+        lost = [key for key, value in self.acknowledged.items() if client.get(key) != value]
+        assert lost == []
+        for away in self.away:
+            assert len({shard[one] for one in away}) == len(away), f"two members of a shard were away: {away}"
+            assert len(away) <= 1, away
+        print(f"{len(self.acknowledged)} writes acknowledged, the slowest took {self.slowest * 1000:.0f} ms")
 
     def write(self) -> None:
         name = threading.get_ident()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,15 +15,6 @@ if TYPE_CHECKING:
     from .conftest import Access, Account
 
 testinfra_hosts = ["redis1"]
-
-
-def shards(access: Access) -> dict[str, str]:
-    """Return the master's id of every instance, by its address."""
-    said: Any = access.instance(*access.everybody[0]).cluster("NODES")
-    return {
-        address: node["master_id"] if node["master_id"] != "-" else node["node_id"]
-        for address, node in said.items()
-    }
 
 
 def started(access: Access) -> dict[str, str]:
@@ -51,30 +41,13 @@ def put_back(converge: Callable[..., str]) -> Iterator[None]:
     converge()
 
 
-def prove(account: Account, access: Access, shard: dict[str, str]) -> None:
-    """Prove that nothing that was acknowledged is missing, and that nobody was hurt."""
-    time.sleep(1)
-    account.stop()
-    assert len(account.acknowledged) > 1000
-    assert account.errors == []
-    client = access.cluster()
-    lost = [key for key, value in account.acknowledged.items() if client.get(key) != value]
-    assert lost == []
-    for away in account.away:
-        assert len({shard[one] for one in away}) == len(away), f"two members of a shard were away: {away}"
-        assert len(away) <= 1, away
-    print(
-        f"{len(account.acknowledged)} writes acknowledged, the slowest took {account.slowest * 1000:.0f} ms"
-    )
-
-
 def test_what_can_be_set_under_way_restarts_nothing(
     access: Access, converge: Callable[..., str], traffic: Account
 ) -> None:
-    before, shard = started(access), shards(access)
+    before, shard = started(access), access.shards()
     said = converge(redis_server_maxmemory="300mb", redis_server_settings={"slowlog-log-slower-than": 5000})
     assert "changed=0" not in said
-    prove(traffic, access, shard)
+    traffic.prove(shard)
     assert settings(access, "maxmemory") == {str(300 * 1024 * 1024)}
     assert settings(access, "slowlog-log-slower-than") == {"5000"}
     assert traffic.away == {frozenset()}
@@ -82,10 +55,10 @@ def test_what_can_be_set_under_way_restarts_nothing(
 
 
 def test_what_needs_a_restart_rolls(access: Access, converge: Callable[..., str], traffic: Account) -> None:
-    before, shard = started(access), shards(access)
+    before, shard = started(access), access.shards()
     changed = {"tcp-backlog": 1024, "io-threads": 2}
     converge(redis_server_settings=changed)
-    prove(traffic, access, shard)
+    traffic.prove(shard)
     assert settings(access, "tcp-backlog") == {"1024"}
     assert settings(access, "io-threads") == {"2"}
     assert not set(before.values()) & set(started(access).values()), "an instance was not restarted"

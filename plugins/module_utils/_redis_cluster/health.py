@@ -24,7 +24,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slot
     without,
 )
 
-Signature = frozenset[tuple[str, str, str | None]]
+Signature = frozenset[tuple[str, str, str]]
 
 
 def signatures(cluster: Cluster, nodes: Sequence[Node]) -> list[Signature]:
@@ -35,7 +35,7 @@ def signatures(cluster: Cluster, nodes: Sequence[Node]) -> list[Signature]:
     moving = of({slot for node in cluster.up for slot in (*node.me.importing, *node.me.migrating)})
     return [
         frozenset(
-            (p.id, text(without(p.slots, moving)), p.master_id)
+            (p.id, text(without(p.slots, moving)), p.master_id or "")
             for p in node.view
             if not p.flags & {"handshake", "noaddr"}
         )
