@@ -62,6 +62,9 @@ UNIT_FILES = ("/usr/lib/systemd/system/redis-server@.service", "/lib/systemd/sys
 CONF_FILE = re.compile(r".*/redis-(\d+)\.conf$")
 PAUSE = 0.1  # s between two looks
 TRIAL_PATIENCE = 10.0  # s for a server without data to start
+OTHERS_PATIENCE = (
+    60.0  # s for others that are away: a failover of theirs takes less, and a repair takes a person
+)
 FAILOVER_PATIENCE = 10.0  # s; the election itself is a matter of milliseconds
 FAILOVER_TRIES = 3
 # What CONFIG GET says where redis.conf says nothing.
@@ -254,7 +257,11 @@ class Host:
 
     def fail_over(self, port: int) -> None:
         """Ask a replica that is in step to take over, and wait until this instance follows it."""
-        self._until(lambda: self._others_unwell(port), f"not failing over the instance on port {port}")
+        self._until(
+            lambda: self._others_unwell(port),
+            f"not failing over the instance on port {port}",
+            OTHERS_PATIENCE,
+        )
         for _try in range(FAILOVER_TRIES):
             successor = self._successor(port)
             if successor is None:  # somebody else has done it
@@ -278,7 +285,9 @@ class Host:
 
     def restart(self, port: int) -> None:
         # Never while anybody else is away, and never on what was seen before another step.
-        self._until(lambda: self._others_unwell(port), f"not restarting the instance on port {port}")
+        self._until(
+            lambda: self._others_unwell(port), f"not restarting the instance on port {port}", OTHERS_PATIENCE
+        )
         if self._serves(port) and self._successor(port) is not None:
             self.fail_over(port)
         self._systemctl("restart", unit(port))
@@ -287,12 +296,13 @@ class Host:
             f"the instance on port {port} was restarted",
         )
 
-    def _until(self, missing: Callable[[], str], what: str) -> None:
+    def _until(self, missing: Callable[[], str], what: str, patience: float | None = None) -> None:
         """Wait until nothing is missing any more, or refuse, naming what is."""
-        end = time.monotonic() + self._timeout
+        patience = self._timeout if patience is None else patience
+        end = time.monotonic() + patience
         while said := missing():
             if time.monotonic() > end:
-                raise Refusal(f"{self._name}: {what}: {self._timeout:.0f} s passed, and {said}.")
+                raise Refusal(f"{self._name}: {what}: {patience:.0f} s passed, and {said}.")
             time.sleep(PAUSE)
 
     def _not_answering(self, port: int) -> str:
