@@ -119,6 +119,7 @@ class Account:
     acknowledged: dict[str, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     slowest: float = 0.0  # s
+    unheard: int = 0
     away: set[frozenset[str]] = field(default_factory=set)
     running: bool = True
     threads: list[threading.Thread] = field(default_factory=list)
@@ -145,7 +146,10 @@ class Account:
         for away in self.away:
             assert len({shard[one] for one in away}) == len(away), f"two members of a shard were away: {away}"
             assert len(away) <= 1, away
-        print(f"{len(self.acknowledged)} writes acknowledged, the slowest took {self.slowest * 1000:.0f} ms")
+        print(
+            f"{len(self.acknowledged)} writes acknowledged, the slowest took {self.slowest * 1000:.0f} ms; "
+            f"redis-py met {self.unheard} times a node that it had not heard of"
+        )
 
     def write(self) -> None:
         name = threading.get_ident()
@@ -156,6 +160,10 @@ class Account:
                     self.write_one(client, f"traffic:{name}:{number}", str(number))
                 except (RedisError, OSError) as error:
                     self.errors.append(f"{type(error).__name__}: {error}")
+                except AttributeError:
+                    # redis-py cannot follow ASK to a node that it has not heard of yet (redis-py #4015).
+                    self.unheard += 1
+                    client.nodes_manager.initialize()
                 self.slowest = max(self.slowest, time.monotonic() - began)
                 time.sleep(PAUSE)
 

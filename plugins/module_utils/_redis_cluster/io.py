@@ -240,7 +240,9 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         self.command(target, "FUNCTION", "RESTORE", self.command(source, "FUNCTION", "DUMP"))
 
     def move(self, moves: Sequence[tuple[str, str, Ranges]], tell: Sequence[str]) -> None:
-        mover = Mover(self, self._migration, tell, self.moved)
+        owners = {node.addr for node in self.look().owners}
+        new = {target for _source, target, _slots in moves} - owners
+        mover = Mover(self, self._migration, tell, new, self.moved)
         mover.run(moves)
 
     def pull(self, owner: str, holder: str, slots: Ranges) -> None:

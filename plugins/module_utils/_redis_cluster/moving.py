@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,6 +18,9 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slot
 
 # Slots that are open at a time between two nodes. More save round trips; fewer leave less open when killed.
 CHUNK = 32
+# To a node that owned nothing, at first one slot at a time, and never more than a 64th of what has gone over.
+# Clients such as redis-py (#4015) learn of a new node by MOVED, and fail where ASK is what they first hear of it.
+UNHEARD = 64
 SHOWN_KEYS = 10
 MAX_BATCH = 10000
 
@@ -83,6 +86,8 @@ class Mover:
     talk: Talk
     migration: Migration
     tell: Sequence[str] = ()
+    # Nodes that own nothing yet.
+    new: Collection[str] = ()
     moved: Moved = field(default_factory=Moved)
     _stop: Event = field(default_factory=Event)
 
@@ -105,7 +110,7 @@ class Mover:
         try:
             pair = _Pair(self.talk, self.migration, source, target)
             queue = iter(each(slots))
-            chunk = list(islice(queue, CHUNK))
+            chunk = list(islice(queue, self._size(target, 0)))
             pair.mark(chunk)
             opened.wait()
             return self._chunks(pair, chunk, queue)
@@ -115,10 +120,13 @@ class Mover:
             opened.abort()
             raise
 
+    def _size(self, target: str, moved: int) -> int:
+        return min(CHUNK, max(1, moved // UNHEARD)) if target in self.new else CHUNK
+
     def _chunks(self, pair: _Pair, chunk: list[int], queue: Iterator[int]) -> Moved:
         moved = Moved()
         while chunk and not self._stop.is_set():
-            following = list(islice(queue, CHUNK))
+            following = list(islice(queue, self._size(pair.target, moved.slots)))
             pair.mark(following)  # before the last mark goes
             pair.open(chunk)
             moved.keys += pair.drain(chunk)
