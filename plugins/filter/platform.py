@@ -46,6 +46,8 @@ REDIS_RENAMED = {
     "redis_cluster_node_timeout_ms": "redis_server_cluster_node_timeout_ms",
     "redis_cluster_settings": "redis_server_settings",
 }
+REDIS_MODES = ("cluster", "sentinel")
+SENTINELS_NEEDED = 3
 REDIS_INSTANCES_DEFAULT = ({"port": 6379}, {"port": 6380})
 
 
@@ -116,6 +118,11 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
         if name in hostvars[host]
     ]:
         return old
+    mode = hostvars[hosts[0]].get("redis_mode", REDIS_MODES[0])
+    if mode not in REDIS_MODES:
+        return [f"{hosts[0]} has redis_mode={mode}: set it to {' or '.join(REDIS_MODES)}."]
+    if mode == "sentinel":
+        return _sentinel_problems(hosts, hostvars)
     replicas = int(hostvars[hosts[0]].get("redis_cluster_replicas", REPLICAS_DEFAULT))
     instances = len(redis_instances(hosts, hostvars, addressed=False))
     needed = 3 * (replicas + 1)
@@ -126,6 +133,35 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
             "add machines, or instances to redis_server_instances."
         ]
     return []
+
+
+def _sentinel_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
+    """Check what a master with its replicas and a sentinel on each machine need."""
+    problems = []
+    if len(hosts) < SENTINELS_NEEDED:
+        problems.append(
+            f"redis_mode=sentinel needs {SENTINELS_NEEDED} machines for as many sentinels, and redis_nodes "
+            f"({', '.join(hosts)}) has {len(hosts)}: add machines."
+        )
+    quorum = int(hostvars[hosts[0]].get("redis_sentinel_quorum", 2))
+    if not 1 <= quorum <= max(len(hosts), SENTINELS_NEEDED):
+        problems.append(
+            f"{hosts[0]} has redis_sentinel_quorum={quorum}, and there are {len(hosts)} sentinels: set it "
+            f"to {len(hosts) // 2 + 1}, a majority."
+        )
+    for host in hosts:
+        if len(ports := _ports(hostvars[host])) != 1:
+            problems.append(
+                f"{host} has {len(ports)} Redis instances in redis_server_instances, and with "
+                "redis_mode=sentinel each machine runs one: set it to [{port: 6379}]."
+            )
+        # A server that was restarted comes up as a master until a sentinel makes it follow again.
+        if int(hostvars[host].get("redis_server_min_replicas_to_write", 0)) < 1:
+            problems.append(
+                f"{host} has no redis_server_min_replicas_to_write, without which a former master that comes "
+                "back takes writes that are lost: set it to 1."
+            )
+    return problems
 
 
 def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
@@ -151,7 +187,8 @@ def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     if not hosts:
         return []
     missing, sealed = [], []
-    for name in NEEDED_SECRETS:
+    sentinel = hostvars[hosts[0]].get("redis_mode") == "sentinel"
+    for name in (*NEEDED_SECRETS, *(("vault_redis_sentinel_password",) if sentinel else ())):
         try:
             if not hostvars[hosts[0]].get(name):
                 missing.append(name)
