@@ -110,7 +110,10 @@ def with_watch(state: State, *sentinels: str, **changes: Any) -> State:
 
 
 INTRODUCE = "Let the sentinel announce 10.0.0.{} and log in to the others as sentinel"
-SET_ALL = "Set for mymaster down-after-milliseconds to 5000, failover-timeout to 60000, its login to the user sentinel"
+SET_ALL = (
+    "Set for mymaster down-after-milliseconds to 5000, failover-timeout to 60000, its login to the user "
+    "sentinel"
+)
 AWAY = Known("10.0.0.9:26379", ("sentinel", "s_down"))
 
 CASES: dict[str, tuple[State, Desired, list[str]]] = {
@@ -463,7 +466,7 @@ def test_a_plan_reaches_what_is_wanted_or_is_refused_and_loses_nothing(
     said = [step.describe() for step in steps]
     for done in range(len(steps) + 1):
         assert sentences(simulate(state, steps[:done]), wanted) == said[done:]
-    # No server of another host is touched, none that holds data unknown to the sentinels is overwritten, and no
+    # No server of another host is touched, none with data unknown to the sentinels is overwritten, and no
     # master with replicas is demoted behind the sentinels' back.
     remembered = {known.addr for one in state.watching if one.watch for known in one.watch.replicas}
     for before, after in zip(state.servers, simulate(state, steps).servers, strict=True):
