@@ -32,6 +32,7 @@ NEEDED_SECRETS = (
     "vault_redis_operator_password",
     "vault_redis_replication_password",
 )
+SENTINEL_SECRETS = ("vault_redis_sentinel_password",)
 KNOWN_DEBIANS = ("12", "13")
 MACHINE_GROUPS = ("load_balancers", "app_nodes", "postgres_primary", "postgres_replicas", "redis_nodes")
 REPLICAS_DEFAULT = 1
@@ -65,6 +66,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     ]
     problems += _primary_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
+    problems += _mode_problems(groups, hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
     problems += _connection_problems(groups, hostvars)
     problems += _secret_problems(platform_hosts(groups), hostvars)
@@ -108,6 +110,24 @@ def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
     return problems
 
 
+def _redis_mode(variables: Mapping[str, Any]) -> str:
+    return str(variables.get("redis_mode", REDIS_MODES[0]))
+
+
+def _mode_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that the machines of Redis and the app's, which are its clients, mean the same."""
+    hosts = [host for group in ("redis_nodes", "app_nodes") for host in groups.get(group) or ()]
+    for host in hosts:
+        mode, first = _redis_mode(hostvars[host]), _redis_mode(hostvars[hosts[0]])
+        if mode not in REDIS_MODES:
+            return [f"{host} has redis_mode={mode}: set it to {' or '.join(REDIS_MODES)}."]
+        if mode != first:
+            return [
+                f"{hosts[0]} has redis_mode={first} and {host} redis_mode={mode}: set it once for all hosts."
+            ]
+    return []
+
+
 def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     if not hosts:
         return []
@@ -118,10 +138,7 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
         if name in hostvars[host]
     ]:
         return old
-    mode = hostvars[hosts[0]].get("redis_mode", REDIS_MODES[0])
-    if mode not in REDIS_MODES:
-        return [f"{hosts[0]} has redis_mode={mode}: set it to {' or '.join(REDIS_MODES)}."]
-    if mode == "sentinel":
+    if _redis_mode(hostvars[hosts[0]]) == "sentinel":
         return _sentinel_problems(hosts, hostvars)
     replicas = int(hostvars[hosts[0]].get("redis_cluster_replicas", REPLICAS_DEFAULT))
     instances = len(redis_instances(hosts, hostvars, addressed=False))
@@ -187,8 +204,8 @@ def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
     if not hosts:
         return []
     missing, sealed = [], []
-    sentinel = hostvars[hosts[0]].get("redis_mode") == "sentinel"
-    for name in (*NEEDED_SECRETS, *(("vault_redis_sentinel_password",) if sentinel else ())):
+    sentinel = _redis_mode(hostvars[hosts[0]]) == "sentinel"
+    for name in (*NEEDED_SECRETS, *(SENTINEL_SECRETS if sentinel else ())):
         try:
             if not hostvars[hosts[0]].get(name):
                 missing.append(name)

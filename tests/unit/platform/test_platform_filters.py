@@ -85,7 +85,16 @@ def hostvars_with(*changes: Change) -> dict[str, dict[str, Any]]:
     return inventory(*changes).hostvars
 
 
+# With Sentinel, each machine has one instance, and a master alone takes no writes.
+SENTINEL = (
+    variable("redis_mode", "sentinel"),
+    variable("redis_server_instances", [{"port": 6379}]),
+    variable("redis_server_min_replicas_to_write", 1),
+    variable("vault_redis_sentinel_password", "secret"),
+)
 FINE: dict[str, list[Change]] = {
+    "one Redis master and three sentinels": [*SENTINEL],
+    "a quorum of one": [*SENTINEL, variable("redis_sentinel_quorum", "1")],
     "the full platform": [],
     "just as many connections as the server takes": [
         variable("platform_pool_size", 20),
@@ -170,6 +179,47 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
             "redis_cluster_replicas=2 needs at least 9 Redis instances for 3 masters, and redis_nodes "
             "(redis1, redis2, redis3) has 6: add machines, or instances to redis_server_instances."
         ],
+    ),
+    "an unknown mode of Redis": (
+        [variable("redis_mode", "standalone", "redis2")],
+        ["redis2 has redis_mode=standalone: set it to cluster or sentinel."],
+    ),
+    "a mode that the app does not know of": (
+        [*SENTINEL, no_variable("redis_mode", "app1", "app2")],
+        ["redis1 has redis_mode=sentinel and app1 redis_mode=cluster: set it once for all hosts."],
+    ),
+    "two machines for three sentinels": (
+        [*SENTINEL, group("redis_nodes", "redis1", "redis2")],
+        [
+            "redis_mode=sentinel needs 3 machines for as many sentinels, and redis_nodes (redis1, redis2) "
+            "has "
+            "2: add machines."
+        ],
+    ),
+    "a quorum that is never reached": (
+        [*SENTINEL, variable("redis_sentinel_quorum", 4)],
+        [
+            "redis1 has redis_sentinel_quorum=4, and there are 3 sentinels: set it to 2, a majority.",
+        ],
+    ),
+    "two instances beside a sentinel": (
+        [*SENTINEL, no_variable("redis_server_instances", "redis2")],
+        [
+            "redis2 has 2 Redis instances in redis_server_instances, and with redis_mode=sentinel each "
+            "machine "
+            "runs one: set it to [{port: 6379}]."
+        ],
+    ),
+    "a former master that would take writes": (
+        [*SENTINEL, no_variable("redis_server_min_replicas_to_write", "redis3")],
+        [
+            "redis3 has no redis_server_min_replicas_to_write, without which a former master that comes back "
+            "takes writes that are lost: set it to 1."
+        ],
+    ),
+    "no password for the sentinels": (
+        [*SENTINEL, no_variable("vault_redis_sentinel_password")],
+        ["vault_redis_sentinel_password is not set for lb1: put it into the inventory's vault."],
     ),
     "a variable of the first release": (
         [variable("redis_cluster_ports", [6379, 6380], "redis1")],
