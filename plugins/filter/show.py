@@ -54,7 +54,9 @@ def _postgres(groups: Groups, hostvars: HostVars) -> Iterator[str]:
 
 def _redis(groups: Groups, hostvars: HostVars) -> Iterator[str]:
     hosts = groups.get("redis_nodes") or ()
-    answers = (hostvars[host].get("__platform_redis") or {} for host in hosts)
+    registered = ("__platform_redis", "redis_sentinel_status")
+    answers = [hostvars[host].get(name) or {} for host in hosts for name in registered]
+    kind = "Redis with Sentinel" if any(answer.get("sentinels") for answer in answers) else "Redis Cluster"
     nodes: Sequence[Mapping[str, Any]] = next((a["nodes"] for a in answers if a.get("nodes")), [])
     for host in hosts:
         address = str(hostvars[host]["platform_address"])
@@ -62,7 +64,7 @@ def _redis(groups: Groups, hostvars: HostVars) -> Iterator[str]:
             (n for n in nodes if n["addr"].rsplit(":", 1)[0] == address), key=lambda n: str(n["addr"])
         )
         what = ", ".join(f"{n['role']} on {n['addr'].rsplit(':', 1)[1]}" for n in mine) or "no node answers"
-        yield _row(host, hostvars, f"Redis Cluster, {what}")
+        yield _row(host, hostvars, f"{kind}, {what}")
 
 
 class FilterModule:

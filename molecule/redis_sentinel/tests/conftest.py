@@ -56,12 +56,17 @@ class Access:
             client.response_callbacks.clear()
             return client.execute_command(*words)
 
-    def sentinels(self) -> Sentinel:
-        """Return what the app has: the sentinels' addresses, and the app's password."""
+    def client(self) -> Redis:
+        """Return what the app has: a client of the master, whoever it is, that asks the sentinels."""
         asking = {"password": self.passwords["app"], "socket_timeout": 1}
-        return Sentinel(
-            [(address, SENTINEL) for address in self.machines], sentinel_kwargs=asking, socket_timeout=1
+        addresses = [(address, SENTINEL) for address in self.machines]
+        sentinels = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types for it
+            addresses, sentinel_kwargs=asking, socket_timeout=1
         )
+        found: Redis = sentinels.master_for(  # type: ignore[no-untyped-call]  # nor for that
+            NAME, username="app", password=self.passwords["app"], decode_responses=True
+        )
+        return found
 
     def master(self) -> str:
         """Return the master's address, which all sentinels must agree on."""
@@ -130,8 +135,7 @@ class Account:
 
     def write(self) -> None:
         """Write one number after the other, and try each until it is acknowledged."""
-        options = {"username": "app", "password": self.access.passwords["app"], "decode_responses": True}
-        client: Redis = self.access.sentinels().master_for(NAME, **options)
+        client = self.access.client()
         last = time.monotonic()
         numbers = itertools.count()
         number = next(numbers)

@@ -11,12 +11,12 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from .conftest import NAME, SENTINEL, SERVER
-
 if TYPE_CHECKING:
     from .conftest import Access
 
 testinfra_hosts = ["redis_nodes"]
+SERVER, SENTINEL = 6379, 26379
+NAME = "mymaster"
 UNITS = ("redis-server@6379", "payaid-sentinel")
 
 
@@ -36,9 +36,8 @@ def test_everybody_follows_the_one_master_or_is_it(access: Access, address: str)
 
 
 def test_what_the_app_writes_is_on_every_server(access: Access, address: str) -> None:
-    options = {"username": "app", "password": access.passwords["app"], "decode_responses": True}
     key = f"molecule:{address}"
-    with access.sentinels().master_for(NAME, **options) as client:
+    with access.client() as client:
         assert client.set(key, "written", ex=60)
         assert client.wait(2, 2000) == 2
     for one in access.machines:

@@ -69,5 +69,12 @@ def test_silence_is_said() -> None:
     }
 
 
+def test_sentinel_is_called_by_its_name() -> None:
+    answer = {"nodes": [{"addr": "10.0.0.6:6379", "role": "master"}], "sentinels": [{}]}
+    told = said(SILENT | {"redis1": SILENT.get("redis1", {}) | {"redis_sentinel_status": answer}})
+    assert told["redis1"] == "Redis with Sentinel, master on 6379"
+    assert told["redis2"] == "Redis with Sentinel, no node answers"
+
+
 def test_every_filter_is_offered() -> None:
     assert FilterModule().filters() == {"platform_table": platform_table}
