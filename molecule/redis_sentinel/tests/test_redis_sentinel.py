@@ -62,7 +62,8 @@ def test_a_sentinel_sees_all_others(access: Access, address: str) -> None:
 
 
 def test_a_client_may_ask_a_sentinel_and_nothing_else(access: Access, address: str) -> None:
-    with Redis(host=address, port=SENTINEL, password=access.passwords["app"]) as client:
+    password = access.passwords["app"]
+    with Redis(host=address, port=SENTINEL, password=password, decode_responses=True) as client:
         assert client.sentinel_get_master_addr_by_name(NAME) == (access.master(), SERVER)
         for words in (("SENTINEL", "REMOVE", NAME), ("SENTINEL", "FAILOVER", NAME), ("ACL", "LIST")):
             with pytest.raises(NoPermissionError):
