@@ -43,7 +43,7 @@ def in_step(access: Access, address: str, master: str) -> bool:
     return (seen["role"], seen.get("master_host"), seen.get("master_link_status")) == ("slave", master, "up")
 
 
-def account_for(account: Account, away: float, soon: Patience) -> None:
+def account_for(account: Account, away: float) -> None:
     """Prove that nothing is lost that the master had acknowledged before its last moments."""
     time.sleep(3)  # in which the sentinels tell each other
     account.stop()
@@ -82,7 +82,7 @@ def test_a_machine_that_is_lost_is_replaced(
     machine.check_output("kill -9 %s %s && systemctl stop payaid-sentinel %s", *pids, UNIT)
     away = time.monotonic()
     print(f"writes were back after {wait_for_writes(traffic, soon):.1f} s")
-    account_for(traffic, away, soon)
+    account_for(traffic, away)
 
     machine.check_output("systemctl start payaid-sentinel %s", UNIT)
     soon(lambda: access.master() != old, 30)
@@ -109,7 +109,7 @@ def test_a_master_that_hangs_is_replaced_and_takes_no_writes_when_it_is_back(
     finally:
         machine.check_output("kill -CONT %s", pid)
     print(f"writes were back after {took:.1f} s")
-    account_for(traffic, away, soon)
+    account_for(traffic, away)
     soon(lambda: in_step(access, old, access.master()), 60)
 
 
@@ -122,7 +122,7 @@ def test_a_process_that_is_killed_is_back_before_anybody_replaces_it(
     machine.check_output("kill -9 $(systemctl show -P MainPID %s)", UNIT)
     away = time.monotonic()
     print(f"writes were back after {wait_for_writes(traffic, soon):.1f} s")
-    account_for(traffic, away, soon)
+    account_for(traffic, away)
     assert traffic.lost() == [], "what it wrote to its append-only file outlives the process"
     assert access.master() == old
 
