@@ -192,8 +192,10 @@ class Replication:
         self._command(old, "CLIENT", "PAUSE", str(HOLD_MS), "WRITE")
         try:
             self._until(lambda: self._behind(old), f"Not handing over from {master}", HOLD_MS / 2000)
+            # From here on anew: the pause must not end before the sentinels do.
+            self._command(old, "CLIENT", "PAUSE", str(HOLD_MS), "WRITE")
             self._command(self._mine_or_first(), "SENTINEL", "FAILOVER", self._desired.name)
-            self._until(lambda: self._same_master(master), f"Not handed over from {master}", HOLD_MS / 1000)
+            self._until(lambda: self._same_master(master), f"Not handed over from {master}", HOLD_MS / 1250)
             (now,) = (one for one in self._desired.servers if one.addr == self._named_master())
             self._command(old, "REPLICAOF", now.host, str(now.port))
         finally:
