@@ -71,12 +71,22 @@ class Access:
         )
         return found
 
-    def master(self) -> str:
-        """Return the master's address, which all sentinels that answer must agree on."""
+    def opinions(self) -> list[str]:
+        """Return whom each sentinel that answers takes for the master."""
         said = []
         for address in self.machines:
             with suppress(RedisConnectionError):
                 said.append(str(self.ask(address, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)[0]))
+        return said
+
+    def replaced(self, old: str) -> bool:
+        """Tell whether all sentinels agree on another master; one that was away learns of it in seconds."""
+        said = self.opinions()
+        return len(said) == len(self.machines) and len(set(said)) == 1 and old not in said
+
+    def master(self) -> str:
+        """Return the master's address, which all sentinels that answer must agree on."""
+        said = self.opinions()
         assert len(said) >= 2, "no majority of sentinels answers"
         assert len(set(said)) == 1, said
         return said[0]

@@ -66,6 +66,7 @@ def everybody(access: Access, machines: Machines, soon: Patience) -> Iterator[No
     yield
     for name in access.machines.values():
         machines(name).check_output("systemctl start %s payaid-sentinel", UNIT)
+    soon(lambda: len(set(access.opinions())) == 1, 30)
     master = access.master()
     soon(lambda: all(a == master or in_step(access, a, master) for a in access.machines), 60)
 
@@ -85,7 +86,7 @@ def test_a_machine_that_is_lost_is_replaced(
     account_for(traffic, away)
 
     machine.check_output("systemctl start payaid-sentinel %s", UNIT)
-    soon(lambda: access.master() != old, 30)
+    soon(lambda: access.replaced(old), 30)
     new = access.master()
     took = soon(lambda: in_step(access, old, new), 60)
     print(f"the former master followed after {took:.1f} s")
@@ -105,7 +106,7 @@ def test_a_master_that_hangs_is_replaced_and_takes_no_writes_when_it_is_back(
     away = time.monotonic()
     try:
         took = wait_for_writes(traffic, soon)
-        soon(lambda: access.master() != old, 30)
+        soon(lambda: access.replaced(old), 30)
     finally:
         machine.check_output("kill -CONT %s", pid)
     print(f"writes were back after {took:.1f} s")
