@@ -19,7 +19,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slot
 # Slots that are open at a time between two nodes. More save round trips; fewer leave less open when killed.
 CHUNK = 32
 # To a node that owned nothing, at first one slot at a time, and never more than a 64th of what has gone over.
-# Clients such as redis-py (#4015) learn of a new node by MOVED, and fail where ASK is what they first hear of it.
+# Clients such as redis-py (#4015) learn of a new node by MOVED, and fail where they first hear of it by ASK.
 UNHEARD = 64
 SHOWN_KEYS = 10
 MAX_BATCH = 10000
