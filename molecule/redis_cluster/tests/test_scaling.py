@@ -98,11 +98,11 @@ def reshape(machines: int) -> subprocess.Popen[str]:
     return subprocess.Popen(  # noqa: S603  # our own words
         [
             *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / 'inventory_scaled'}"),
-            *("--extra-vars", json.dumps({"machines": machines}), str(RESHAPE)),
+            # Without pipelining the module is a file on the machine, by whose name its process is found.
+            *("--extra-vars", json.dumps({"machines": machines, "ansible_ssh_pipelining": False})),
+            str(RESHAPE),
         ],
-        # Without pipelining the module is a file on the machine, by whose name its process is found.
-        env=os.environ
-        | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "0"},
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
