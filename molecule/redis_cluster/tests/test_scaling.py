@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
@@ -107,6 +108,7 @@ def reshape(machines: int) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -117,11 +119,12 @@ def killed(host: Any, access: Access, machines: int, delay: float) -> bool:
     while run.poll() is None and not any(node["migrations"] for node in own_words(access)):
         assert time.monotonic() < end, "no slot was opened"
     time.sleep(delay)
-    found = host.run("pgrep -f AnsiballZ_redis_cluster.py").stdout.split()
-    for number in found:
-        host.run("kill -KILL %s", number)
-    run.kill()
+    # Ansible first, and all of it: it would run a module again whose connection breaks off.
+    os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
+    found = host.run("pgrep -f '^/usr/bin/python3 .*AnsiballZ_redis_cluster.py'").stdout.split()
+    if found:
+        host.run("kill -KILL " + " ".join(found))
     return bool(found)
 
 

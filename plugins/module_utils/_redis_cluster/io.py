@@ -166,14 +166,24 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         slots = open_slots(cluster.up)
         if not slots:
             return cluster
-        before = self._count(cluster, slots)
+        before = self._moves(cluster)
         time.sleep(IN_PROGRESS)
         cluster = self.look()
-        after = self._count(cluster, slots)
-        nodes = tuple(replace(node, slot_keys=after.get(node.addr, ())) for node in cluster.nodes)
-        moving = before != after or open_slots(cluster.up) != slots
-        cluster = replace(cluster, nodes=nodes, moving=moving)
-        return cluster if moving else replace(cluster, clashes=tuple(self._clashes(cluster, slots)))
+        if self._moves(cluster) != before or open_slots(cluster.up) != slots:
+            return replace(cluster, moving=True)
+        counted = self._count(cluster, slots)
+        nodes = tuple(replace(node, slot_keys=counted.get(node.addr, ())) for node in cluster.nodes)
+        cluster = replace(cluster, nodes=nodes)
+        return replace(cluster, clashes=tuple(self._clashes(cluster, slots)))
+
+    def _moves(self, cluster: Cluster) -> dict[str, str]:
+        """How often each node was told to move keys or slots. Numbers of keys change by themselves."""
+        out = {}
+        for node in cluster.up:
+            said = fields(self.command(node.addr, "INFO", "commandstats"))
+            names = ("cmdstat_migrate", "cmdstat_cluster|setslot")
+            out[node.addr] = " ".join(said.get(name, "").partition(",")[0] for name in names)
+        return out
 
     def _count(self, cluster: Cluster, slots: Sequence[int]) -> dict[str, tuple[tuple[int, int], ...]]:
         out = {}
