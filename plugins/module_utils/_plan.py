@@ -29,6 +29,15 @@ class Refusal(Exception):  # noqa: N818  # it reads as what it is: the module re
         self.details = details
 
 
+class Impossible(Exception):  # noqa: N818  # it reads as what it is
+    """A step meets a state that no plan leads to, which is an error of this collection and nobody else's."""
+
+    def __init__(self, missing: str) -> None:
+        super().__init__(
+            f"A step needs {missing}, which is not there: report this as a bug of payaid.scaling."
+        )
+
+
 class Step(Protocol[S_invariant, IO_contra]):
     """One thing to do, small enough to be the last thing done before a run is killed."""
 

@@ -87,6 +87,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         self._ips: dict[str, str] = {}
         self._places: dict[str, tuple[str, str, int]] = {}
         self._buses: dict[str, int] = {}
+        self._lasting: set[str] = set()
         self.moved = Moved()
 
     def __exit__(self, *_error: object) -> None:
@@ -136,6 +137,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         cluster = Cluster.of([*nodes, *members])
         self._places = {n.addr: (n.me.id, n.ip, n.me.port or n.listed.port) for n in cluster.up}
         self._buses = {n.addr: n.me.bus_port for n in cluster.up}
+        self._lasting = {n.addr for n in cluster.up if n.wanted}
         return cluster
 
     def _side_by_side(self, do: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -241,8 +243,9 @@ class RedisIO(AbstractContextManager["RedisIO"]):
     # ------------------------------------------------------------------ do
 
     def announce(self, addr: str, to: set[str] | None) -> None:
-        # A node that is met again takes note of what the other one says of itself, and renews their link.
-        told = (a for a in self._places if a != addr and (to is None or a in to))
+        # A node that is met again takes note of what the other one says of itself, and renews their link. One
+        # that is about to leave is not told: reset meanwhile, it would take the words for an invitation.
+        told = (a for a in self._lasting if a != addr and (to is None or a in to))
         others = [(self._places[a], self._buses[a]) for a in told]
         self.say(addr, [("CLUSTER", "MEET", ip, port, bus) for (_id, ip, port), bus in others])
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
     Login,
     connect,
@@ -170,7 +170,8 @@ class Replication:
 
     def reset(self, gone: tuple[str, ...]) -> None:
         before = self._my_sentinel().watch
-        assert before is not None
+        if before is None:
+            raise Impossible("before")
         self.tell("RESET", self._desired.name)
         stay = Watch(
             before.master,
@@ -209,7 +210,8 @@ class Replication:
     @property
     def _mine(self) -> Listed:
         mine = self._desired.mine
-        assert mine is not None
+        if mine is None:
+            raise Impossible("mine")
         return mine
 
     def _mine_or_first(self) -> Listed:

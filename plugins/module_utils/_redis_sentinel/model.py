@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import hostport
 
 SENTINEL_PORT = 26379
@@ -248,11 +248,13 @@ class State:
         return replace(self, servers=tuple(servers))
 
     def with_own(self, **changes: Any) -> State:
-        assert self.own is not None
+        if self.own is None:
+            raise Impossible("self.own")
         return replace(self, own=replace(self.own, **changes))
 
     def with_conf(self, **changes: Any) -> State:
-        assert self.own is not None
+        if self.own is None:
+            raise Impossible("self.own")
         return self.with_own(conf=replace(self.own.conf, **changes))
 
     def with_sentinel(self, addr: str, sentinel: Sentinel) -> State:
@@ -263,7 +265,8 @@ def told(state: State) -> dict[str, list[str]]:
     """Return the addresses that sentinels give for the master, with those who give them."""
     found: dict[str, list[str]] = {}
     for one in state.watching:
-        assert one.watch is not None
+        if one.watch is None:
+            raise Impossible("one.watch")
         found.setdefault(one.watch.master, []).append(one.addr)
     # A sentinel that does not run says what its file says.
     if not found and state.own and state.own.conf.master:

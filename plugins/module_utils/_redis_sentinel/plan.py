@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal, Step
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_sentinel.model import (
     DEFAULTS,
     Desired,
@@ -82,7 +82,8 @@ class Start:
         return f"Start the sentinel {self.addr}"
 
     def simulate(self, state: State) -> State:
-        assert state.own is not None
+        if state.own is None:
+            raise Impossible("state.own")
         conf = state.own.conf
         watch = Watch(conf.master) if conf.master else None
         return started(state).with_sentinel(self.addr, Sentinel(self.addr, watch=watch))
@@ -198,7 +199,8 @@ class Set:
         return f"Set for {self.name} {', '.join(parts)}"
 
     def simulate(self, state: State) -> State:
-        assert state.own is not None
+        if state.own is None:
+            raise Impossible("state.own")
         conf = state.own.conf
         return state.with_conf(
             quorum=self.quorum or conf.quorum,
@@ -225,7 +227,8 @@ class Forget:
 
     def simulate(self, state: State) -> State:
         (sentinel,) = (one for one in state.sentinels if one.addr == self.addr)
-        assert sentinel.watch is not None
+        if sentinel.watch is None:
+            raise Impossible("sentinel.watch")
         watch = replace(
             sentinel.watch,
             replicas=tuple(one for one in sentinel.watch.replicas if one.addr not in self.gone),
@@ -253,7 +256,8 @@ class HandOver:
             state = state.with_server(addr, **following)
         state = state.with_server(self.successor, role="master", follows="", replicas=others)
         for one in state.watching:
-            assert one.watch is not None
+            if one.watch is None:
+                raise Impossible("one.watch")
             watch = replace(one.watch, master=self.successor)
             state = state.with_sentinel(one.addr, replace(one, watch=watch))
         return state.with_conf(master=self.successor) if state.own and state.own.conf.master else state
@@ -264,7 +268,8 @@ class HandOver:
 
 def started(state: State) -> State:
     """Foretell a sentinel that has just been started."""
-    assert state.own is not None
+    if state.own is None:
+        raise Impossible("state.own")
     return state.with_own(active=True, started_at=max(state.own.started_at, state.own.installed_at) + 1)
 
 
@@ -361,7 +366,8 @@ def choose(state: State, desired: Desired) -> Listed:
         who = f"The sentinels take {addr} for the master" if said else f"The servers follow {addr}"
         raise Refusal(f"{who}, which is not listed in servers: list it, or correct the list.", node=addr)
     server = state.server(addr)
-    assert server is not None
+    if server is None:
+        raise Impossible("server")
     if not server.is_master:
         how = f"does not answer ({server.problem})" if server.problem else f"is a replica of {server.follows}"
         raise Refusal(

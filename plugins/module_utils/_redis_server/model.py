@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Union
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 
@@ -78,7 +78,7 @@ OTHERS = frozenset({"maxclients", "replicaof", "requirepass", "slaveof"})
 EVERYTHING = ("~*", "&*", "+@all")
 
 # A setting's value, or its values where it is given more than once.
-Value = str | tuple[str, ...]
+Value = Union[str, tuple[str, ...]]  # noqa: UP007  # pylint misreads | at run time
 Settings = Mapping[str, Value]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal, Step
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model import (
     SECRETS,
     Desired,
@@ -155,8 +155,10 @@ class SetUsers:
 
     def simulate(self, state: State) -> State:
         one = state.instance(self.port)
-        assert one.now is not None
-        assert one.then is not None
+        if one.now is None:
+            raise Impossible("one.now")
+        if one.then is None:
+            raise Impossible("one.then")
         return state.changed(self.port, now=replace(one.now, users=one.then.users))
 
     def apply(self, io: IO) -> None:
@@ -182,7 +184,8 @@ class Set:
 
     def simulate(self, state: State) -> State:
         one = state.instance(self.port)
-        assert one.now is not None
+        if one.now is None:
+            raise Impossible("one.now")
         return state.changed(self.port, now=Told({**one.now.settings, **self.values}, one.now.users))
 
     def apply(self, io: IO) -> None:
@@ -198,7 +201,8 @@ class FailOver:
 
     def simulate(self, state: State) -> State:
         seat = state.instance(self.port).seat
-        assert seat is not None
+        if seat is None:
+            raise Impossible("seat")
         return state.changed(self.port, seat=replace(seat, role="replica", serves=False, replicas=()))
 
     def apply(self, io: IO) -> None:
