@@ -120,7 +120,8 @@ def killed(host: Any, access: Access, machines: int, delay: float) -> bool:
         assert time.monotonic() < end, "no slot was opened"
     time.sleep(delay)
     # Ansible first, and all of it: it would run a module again whose connection breaks off.
-    os.killpg(run.pid, signal.SIGKILL)
+    if run.poll() is None:
+        os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     found = host.run("pgrep -f '^/usr/bin/python3 .*AnsiballZ_redis_cluster.py'").stdout.split()
     if found:
@@ -138,14 +139,14 @@ def own_words(access: Access) -> list[dict[str, Any]]:
 
 
 def test_killed_at_any_moment_and_run_again(
-    host: Any, access: Access, known: dict[str, str], soon: Patience
+    machines: Machines, access: Access, known: dict[str, str], soon: Patience
 ) -> None:
     """Ten times, alternately with one machine less and one more."""
     interrupted = 0
     for number in range(KILLS):
         wanted = 3 if number % 2 == 0 else 4
         moment = secrets.randbelow(1500) / 1000  # s
-        interrupted += killed(host, access, wanted, moment)
+        interrupted += killed(machines("redis1"), access, wanted, moment)
         again = reshape(wanted)
         said, _nothing = again.communicate(timeout=300)
         assert again.returncode == 0, said
