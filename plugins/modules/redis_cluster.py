@@ -24,10 +24,10 @@ description:
     nodes see the same cluster.
 notes:
   - The user that logs in needs the commands C(cluster), C(info), C(dbsize) and C(ping); to move keys also
-    C(migrate),
-    C(restore-asking), C(asking), C(dump) and C(unlink) on all keys; to give new masters their functions
-      C(function).
-    Without C(config) it cannot foresee a missing C(masterauth) or a wrong C(cluster-announce-ip).
+    C(migrate), C(restore-asking), C(asking), C(select), C(dump) and C(unlink) on all keys; to give new masters
+    their functions C(function). Without C(config) it cannot foresee a missing C(masterauth) or a wrong
+    C(cluster-announce-ip).
+  - With TLS, nodes need C(tls-cluster yes), or they tell each other's plain ports.
   - While slots move, C(MIGRATE) blocks a source for the time that one batch of keys takes. Make
     O(migrate_batch) smaller
     where keys are large.

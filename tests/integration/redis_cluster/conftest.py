@@ -81,6 +81,8 @@ class Server:
     folder: Path
     options: tuple[str, ...] = ()
     password: str | None = None
+    # What a client needs for TLS, where the server speaks nothing else.
+    secure: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -93,7 +95,8 @@ class Server:
             pytest.fail("redis-server is missing: install the package redis-server.", pytrace=False)
         self.folder.mkdir(exist_ok=True)
         settings = {
-            "port": str(self.port),
+            "port": "0" if self.secure else str(self.port),
+            "tls-port": str(self.port) if self.secure else "0",
             "bind": HOST,
             "dir": str(self.folder),
             "cluster-enabled": "yes",
@@ -122,7 +125,9 @@ class Server:
             self.process = None
 
     def client(self) -> redis.Redis:
-        return redis.Redis(host=HOST, port=self.port, password=self.password, decode_responses=True)
+        return redis.Redis(
+            host=HOST, port=self.port, password=self.password, decode_responses=True, **self.secure
+        )
 
     def do(self, *words: str | int) -> Any:
         with self.client() as client:
@@ -130,7 +135,9 @@ class Server:
 
     def cluster(self) -> redis.RedisCluster:
         """Return a client of the whole cluster."""
-        return redis.RedisCluster(host=HOST, port=self.port, password=self.password, decode_responses=True)
+        return redis.RedisCluster(
+            host=HOST, port=self.port, password=self.password, decode_responses=True, **self.secure
+        )
 
     def nodes(self) -> str:
         return str(self.raw("CLUSTER", "NODES"))
@@ -192,11 +199,17 @@ class Fleet:
     servers: list[Server] = field(default_factory=list)
     ports: set[int] = field(default_factory=set)
 
-    def start(self, count: int, *options: str, password: str | None = None) -> list[Server]:
+    def start(
+        self,
+        count: int,
+        *options: str,
+        password: str | None = None,
+        secure: dict[str, Any] | None = None,
+    ) -> list[Server]:
         started = []
         for _number in range(count):
             port = free_port(self.ports)
-            server = Server(port, self.folder / str(port), options, password)
+            server = Server(port, self.folder / str(port), options, password, secure or {})
             self.servers.append(server)
             server.start()
             started.append(server)
