@@ -11,26 +11,23 @@ short_description: Form, grow, shrink, reshard and repair a Redis Cluster
 version_added: 0.1.0
 description:
   - Brings a Redis Cluster to the shape that is listed, from whatever it finds; forms one out of empty
-    nodes, adds and
-    removes nodes, moves slots with their keys while clients go on, closes open slots, replaces wiped nodes.
+    nodes, adds and removes nodes, moves slots with their keys while clients go on, closes open slots,
+    replaces wiped nodes.
   - Whatever an earlier run, or C(redis-cli), left half done is finished. A cluster of the wanted shape is
     not changed.
   - Run it once, from one host that reaches every node, not on each node.
   - What is wanted is a shape, not an assignment. Who is master is chosen when nodes join and may move by
-    failover
-    afterwards, which is no change.
+    failover afterwards, which is no change.
   - It reports success only when every node has C(cluster_state:ok), every replica has
-    C(master_link_status:up) and all
-    nodes see the same cluster.
+    C(master_link_status:up) and all nodes see the same cluster.
 notes:
   - The user that logs in needs the commands C(cluster), C(info), C(dbsize) and C(ping); to move keys also
-    C(migrate), C(restore-asking), C(asking), C(select), C(dump) and C(unlink) on all keys; to give new masters
-    their functions C(function). Without C(config) it cannot foresee a missing C(masterauth) or a wrong
-    C(cluster-announce-ip).
+    C(migrate), C(restore-asking), C(asking), C(select), C(dump) and C(unlink) on all keys; to give new
+    masters their functions C(function). Without C(config) it cannot foresee a missing C(masterauth) or a
+    wrong C(cluster-announce-ip).
   - With TLS, nodes need C(tls-cluster yes), or they tell each other's plain ports.
   - While slots move, C(MIGRATE) blocks a source for the time that one batch of keys takes. Make
-    O(migrate_batch) smaller
-    where keys are large.
+    O(migrate_batch) smaller where keys are large.
   - A master that gives its last slot away, or is replaced, becomes a replica, as Redis does it itself.
 requirements:
   - redis-py 4.3.4 or newer on the host that runs the module (C(python3-redis) on Debian)
@@ -69,20 +66,17 @@ options:
         type: str
       weight:
         description:
-          - Share of the slots that this node gets when it is a master, relative to the others, from 0 to 100.
-            V(1) when not given.
+          - Share of the slots that this node gets when it is a master, relative to the others, from 0 to
+            100. V(1) when not given.
           - A node of weight V(0) owns no slots. One that has some gives its place to a replica, or, where
-            it has none, its
-            slots to other masters.
+            it has none, its slots to other masters.
           - After a failover the weight of the new master counts; with O(rebalance=always) give the members
-            of a shard
-            the same.
+            of a shard the same.
         type: float
       role:
         description:
           - V(master) and V(replica) decide when the cluster is formed and when the node joins; who is what
-            after a
-            failover is left alone.
+            after a failover is left alone.
         type: str
         choices: [auto, master, replica]
         default: auto
@@ -94,8 +88,7 @@ options:
     description:
       - Whether a master and its replica in one zone are refused (V(require)) or only avoided (V(prefer)).
       - With V(require), a replica beside its master is moved to another one if that leaves none worse off,
-        and is warned of
-        if it cannot be.
+        and is warned of if it cannot be.
     type: str
     choices: [require, prefer]
     default: require
@@ -110,11 +103,9 @@ options:
   rebalance:
     description:
       - Which masters are given slots of others. V(empty_masters) fills masters that own none, and goes on
-        filling those
-        that are being given some when the run begins.
+        filling those that are being given some when the run begins.
       - V(always) levels all masters by weight, unless each is within O(threshold) of its share. V(never)
-        moves only what
-        leaving nodes own.
+        moves only what leaving nodes own.
     type: str
     choices: [never, empty_masters, always]
     default: empty_masters
@@ -125,8 +116,7 @@ options:
   open_slots:
     description:
       - What to do with slots that somebody opened for a move and nobody moves any more. V(repair) finishes
-        the move, or
-        brings the keys back to the owner of the slot.
+        the move, or brings the keys back to the owner of the slot.
       - Keys that both sides hold with different values are refused, and named.
     type: str
     choices: [fail, repair]

@@ -11,8 +11,7 @@ short_description: Make a replica of a Redis Cluster the master of its shard
 version_added: 0.1.0
 description:
   - Promotes one replica, and returns when all nodes see it as master and its former master, where it is
-    alive, follows it
-    in step. C(CLUSTER FAILOVER) itself answers before anything has happened.
+    alive, follows it in step. C(CLUSTER FAILOVER) itself answers before anything has happened.
   - Does nothing when the node is the master of its shard already.
 requirements:
   - redis-py 4.3.4 or newer on the host that runs the module (C(python3-redis) on Debian)
@@ -41,8 +40,7 @@ options:
       - V(force) does not ask the master, so what it has not sent yet is lost; a majority of masters must
         agree.
       - V(takeover) asks nobody. Only where the majority of masters is lost, because two nodes may believe
-        to own the same
-        slots for a while.
+        to own the same slots for a while.
     type: str
     choices: [graceful, force, takeover]
     default: graceful

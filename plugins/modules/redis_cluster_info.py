@@ -11,8 +11,7 @@ short_description: Read how well a Redis Cluster is
 version_added: 0.1.0
 description:
   - Asks the given nodes, and all that they know, and returns members and health as data. It changes nothing
-    and does not
-    fail because a cluster is ill, but only when no node answers.
+    and does not fail because a cluster is ill, but only when no node answers.
 requirements:
   - redis-py 4.3.4 or newer on the host that runs the module (C(python3-redis) on Debian)
   - Redis 7.0 or newer
