@@ -140,17 +140,14 @@ def promoted(cluster: Cluster, addr: str) -> str:
 
 
 def electing(cluster: Cluster) -> bool:
-    """Tell whether a master with slots is down, and a replica of it may take over."""
+    """Tell whether a master with slots does not answer us, and a replica of it may be about to take over.
+
+    The others may not have noticed yet, so what they say of it does not count. Nobody is elected in place of
+    a master without an address: Redis does not watch it any more.
+    """
     peers = cluster.peers.values()
-    # Nobody is elected in place of one without an address: Redis does not watch it any more.
-    lost = [
-        peer for peer in peers if peer.slots and not cluster.by_id(peer.id) and "noaddr" not in peer.flags
-    ]
-    return any(cluster.followers(peer.id) for peer in lost if not _reached(cluster, peer.id))
-
-
-def _reached(cluster: Cluster, peer_id: str) -> bool:
-    return any(p.connected and not p.failing for node in cluster.up for p in node.view if p.id == peer_id)
+    lost = [p for p in peers if p.slots and not cluster.by_id(p.id) and "noaddr" not in p.flags]
+    return any(cluster.followers(peer.id) for peer in lost)
 
 
 def in_motion(cluster: Cluster, patient: bool = True) -> bool:

@@ -151,6 +151,7 @@ def test_lost_master_is_waited_for_until_its_replica_took_over(six: list[Server]
     server = next(server for server in six if server.addr == lost)
     server.stop()
     result = module(six)
+    assert not result.get("failed"), result["msg"]
     assert (result["changed"], result["health"]["down"]) == (False, [lost])
     assert len(by_role(result)["master"]) == 4, "the lost one, and the three that have slots"
     server.start()

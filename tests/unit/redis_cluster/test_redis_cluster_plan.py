@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import health, missing
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import (
+    electing,
+    health,
+    missing,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
     Cluster,
     Desired,
@@ -308,3 +312,22 @@ def test_rows_of_listed_down_and_strange_nodes() -> None:
     )
     assert (seen[5]["master_id"], seen[5]["master_link_status"]) == ("id3", "up")
     assert (seen[6]["zone"], seen[6]["role"]) == (None, "master")
+
+
+ELECTING: dict[str, tuple[Any, ...]] = {
+    "all there": (after(), False),
+    "master lost, and nobody has noticed": (
+        alter(after(), node(1, problem=Problem.UNREACHABLE, view=())),
+        True,
+    ),
+    "master lost": (alter(after(), down(1), peer(1, flags={"master", "fail"})), True),
+    "master lost with its replica": (alter(after(), down(1), down(4)), False),
+    "taken over": (alter(failed_over(after()), down(1)), False),
+    "replica lost": (alter(after(), down(4)), False),
+    "master wiped": (alter(after(), wiped(1), peer(1, port=0, flags={"master", "noaddr"})), False),
+}
+
+
+@pytest.mark.parametrize(("cluster", "wait"), ELECTING.values(), ids=ELECTING)
+def test_an_election_is_waited_for(cluster: Cluster, wait: bool) -> None:
+    assert electing(cluster) is wait
