@@ -15,7 +15,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -118,10 +117,14 @@ class System:
         sync_dir(os.path.dirname(path))
 
     def write(self, path: str, content: str, mode: int) -> None:
-        """Replace a file by rename, so that a reader sees the old one or the new one."""
-        folder = os.path.dirname(path)
+        """Replace a file by rename, so that a reader sees the old one or the new one.
+
+        The new one has the same name every time, so that the next run takes what a killed one has left of it.
+        """
+        folder, name = os.path.split(path)
         self.make_dir(folder)
-        handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+        temporary = os.path.join(folder, f".{name}.new")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as out:
                 out.write(content)

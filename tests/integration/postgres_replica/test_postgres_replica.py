@@ -348,3 +348,14 @@ def test_a_cluster_that_debian_does_not_know_is_registered_first(primary: Cluste
         standby.stop(signal.SIGQUIT)
         shutil.rmtree(conf)
         Path(f"/var/log/postgresql/postgresql-{primary.version}-{name}.log").unlink(missing_ok=True)
+
+
+def test_what_a_killed_run_has_left_of_a_file_is_taken_up(standby: Standby) -> None:
+    """A run that is killed while it writes a file leaves the new one behind, which may hold a password."""
+    folder = standby.data.parent
+    left = folder / ".main.passfile.new"
+    left.write_text("half of a pass")
+    os.chown(left, folder.stat().st_uid, folder.stat().st_gid)
+    standby.ok()
+    assert not left.exists()
+    assert standby.streams()
