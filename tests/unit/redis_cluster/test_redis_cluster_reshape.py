@@ -181,9 +181,10 @@ def revive(cluster: Cluster, before: Cluster) -> Cluster:
         told = cluster.peer_of(node)
         assert told is not None
         old = before.named(node.addr)
-        leader = told.master_id or next(
-            n.me.id for n in cluster.owners if set(each(n.me.slots)) >= set(each(old.me.slots))
-        )
+        had = set(each(old.me.slots))
+        # Its slots may have gone on to several nodes meanwhile.
+        heir = max((len(had & set(each(n.me.slots))), n.me.id) for n in cluster.owners)[1]
+        leader = told.master_id or heir
         number = int(node.addr.partition(":")[0][1:])
         cluster = peer(number, flags={"slave"}, master_id=leader, connected=True)(cluster)
         view = tuple(
