@@ -32,7 +32,7 @@ def signatures(cluster: Cluster, nodes: Sequence[Node]) -> list[Signature]:
 
     About slots on the move they need not agree: a move that was interrupted may leave them so for ever.
     """
-    moving = of({slot for node in cluster.up for slot in (*node.me.importing, *node.me.migrating)})
+    moving = of(cluster.open_slots)
     return [
         frozenset(
             (p.id, text(without(p.slots, moving)), p.master_id or "")

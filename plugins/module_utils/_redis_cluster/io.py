@@ -48,9 +48,7 @@ with suppress(ImportError):  # connection.py keeps the reason, and main() says i
 
 PAUSE = 0.05  # s between two looks; the cluster's own clock ticks ten times a second
 IN_PROGRESS = 1.0  # s in which somebody who moves slots gets on with it
-HALF_MET = (
-    5.0  # s after which a node that others know, and that knows nobody, will not learn of them any more
-)
+HALF_MET = 5.0  # s after which a node that others know, and that knows nobody, will not learn of them
 PARALLEL = 16
 COMPARED_KEYS = 10000  # of one slot that is open on two nodes
 
@@ -165,13 +163,13 @@ class RedisIO(AbstractContextManager["RedisIO"]):
 
     def _with_open_slots(self, cluster: Cluster) -> Cluster:
         """Find out what is behind slots on the move, and whether somebody is moving them right now."""
-        slots = open_slots(cluster.up)
+        slots = cluster.open_slots
         if not slots:
             return cluster
         before = self._moves(cluster)
         time.sleep(IN_PROGRESS)
         cluster = self.look()
-        if self._moves(cluster) != before or open_slots(cluster.up) != slots:
+        if self._moves(cluster) != before or cluster.open_slots != slots:
             return replace(cluster, moving=True)
         counted = self._count(cluster, slots)
         nodes = tuple(replace(node, slot_keys=counted.get(node.addr, ())) for node in cluster.nodes)
@@ -278,10 +276,6 @@ def strangers(cluster: Cluster) -> dict[str, Listed]:
         for peer in cluster.peers.values()
         if not cluster.by_id(peer.id) and "noaddr" not in peer.flags and (peer.ip, peer.port) not in taken
     }
-
-
-def open_slots(nodes: Iterable[Node]) -> list[int]:
-    return sorted({slot for node in nodes for slot in (*node.me.importing, *node.me.migrating)})
 
 
 def read(seen: Node, replies: list[Any]) -> Node:

@@ -351,6 +351,11 @@ class Cluster:
         return tuple(node for node in self.up if node.me.slots)
 
     @cached_property
+    def open_slots(self) -> list[int]:
+        """Slots that some node says are on the move."""
+        return sorted({slot for node in self.up for slot in (*node.me.importing, *node.me.migrating)})
+
+    @cached_property
     def _ids(self) -> dict[str, Node]:
         return {node.me.id: node for node in self.up}
 

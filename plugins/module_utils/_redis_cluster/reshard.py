@@ -49,14 +49,14 @@ def repair(draft: Draft, able: Callable[[Node], bool]) -> None:
 
     A move from an owner to a node that is able to be a master is finished by reshard, with all others.
     """
-    if not open_slots(draft.state):
+    if not draft.state.open_slots:
         return
     _adopt(draft)
     state = draft.state
     owners = _owners(state)
     pull: Pairs = defaultdict(list)
     close: Slots = defaultdict(list)
-    for slot in open_slots(state):
+    for slot in state.open_slots:
         owner = owners[slot]
         goal = getting(state, owner, slot, able)
         for node in state.up:
@@ -81,15 +81,11 @@ def _adopt(draft: Draft) -> None:
     """Give every open slot an owner."""
     owners = _owners(draft.state)
     orphans: Slots = defaultdict(list)
-    for slot in open_slots(draft.state):
+    for slot in draft.state.open_slots:
         if slot not in owners:
             orphans[_heir(draft.state, slot).addr].append(slot)
     for name, slots in orphans.items():
         draft.do(TakeSlots(name, of(slots)))
-
-
-def open_slots(state: Cluster) -> list[int]:
-    return sorted({slot for node in state.up for slot in (*node.me.importing, *node.me.migrating)})
 
 
 def _heir(state: Cluster, slot: int) -> Node:
@@ -165,7 +161,7 @@ def reshard(draft: Draft, masters: list[str]) -> bool:
 def _unfinished(draft: Draft, masters: list[str]) -> list[tuple[str, str, Ranges]]:
     pairs: Pairs = defaultdict(list)
     owners = _owners(draft.state)
-    for slot in open_slots(draft.state):
+    for slot in draft.state.open_slots:
         owner = owners.get(slot)
         target = getting(draft.state, owner, slot, lambda node: node.addr in masters) if owner else None
         if owner and target:
