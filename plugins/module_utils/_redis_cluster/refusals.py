@@ -193,13 +193,15 @@ def refuse_down(cluster: Cluster, desired: Desired) -> None:
         if node.problem is not Problem.UNREACHABLE:
             continue
         known = cluster.peer_of(node)
-        lost = known and not any(p.connected for n in cluster.up for p in n.view if p.id == known.id)
+        views = [p for n in cluster.up for p in n.view if known and p.id == known.id]
+        # A link counts as connected from its first packet on, so it is no proof while the peer seems to fail.
+        lost = known and not any(p.connected and not p.failing for p in views)
         if node.wanted and not known:
             raise unreachable(node)
         if not lost and (node.wanted or desired.unlisted == "remove"):
             raise Refusal(
                 f"Node {node.addr} cannot be reached ({node.detail}), although other nodes reach it: open "
-                "its port from here.",
+                "its port from here, or start it.",
                 node=node.addr,
             )
 

@@ -80,6 +80,11 @@ STEPS: dict[str, tuple[Any, ...]] = {
     "slots missing after join": (alter(after(10), slots(3, ())), WANTED, [CREATE[1], *REPLICAS]),
     "replica link down": (alter(after(), node(4, link="down")), WANTED, []),
     "replica down": (alter(after(), down(4)), WANTED, []),
+    "replica down, others knock at its door": (
+        alter(after(), down(4), peer(4, flags={"slave", "fail"}, connected=True)),
+        WANTED,
+        [],
+    ),
     "last replica never attached, down": (alter(after(12), down(2)), WANTED, []),
     "old master down": (alter(failed_over(after()), down(1)), WANTED, []),
     "slot on the move": (
