@@ -82,42 +82,39 @@ actions:
 
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.payaid.scaling.plugins.module_utils._app.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._app.plan import plan
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge, diff
+from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing, runner
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
+
+ARGUMENTS = {
+    "release": {"type": "str", "required": True},
+    "release_dir": {"type": "path", "required": True},
+    "link": {"type": "path", "required": True},
+    "unit": {"type": "str", "required": True},
+    "ports": {"type": "list", "elements": "int", "required": True},
+    "config_files": {"type": "list", "elements": "path", "default": []},
+    "health_path": {"type": "str", "default": "/api/health"},
+    "timeout": {"type": "int", "default": 60},
+}
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec={
-            "release": {"type": "str", "required": True},
-            "release_dir": {"type": "path", "required": True},
-            "link": {"type": "path", "required": True},
-            "unit": {"type": "str", "required": True},
-            "ports": {"type": "list", "elements": "int", "required": True},
-            "config_files": {"type": "list", "elements": "path", "default": []},
-            "health_path": {"type": "str", "default": "/api/health"},
-            "timeout": {"type": "int", "default": 60},
-        },
-        supports_check_mode=True,
-    )
+    module = begin(ARGUMENTS)
     given: dict[str, t.Any] = module.params
     desired = Desired(given["release"], given["release_dir"], tuple(given["ports"]))
     host = Host(
-        lambda argv: module.run_command(list(argv)),  # type: ignore[no-untyped-call]  # no types either
+        runner(module),
         **{name: given[name] for name in ("link", "unit", "config_files", "health_path", "timeout")},
     )
-    try:
+    with refusing(module):
         outcome = converge(
             lambda: host.observe(desired),
             lambda state: plan(state, desired),
             host,
             check_mode=module.check_mode,
         )
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     shown = diff(outcome.before.summary(), outcome.after.summary())
     module.exit_json(changed=outcome.changed, actions=list(outcome.actions), diff=shown)
 

@@ -91,8 +91,7 @@ contact:
 import time
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
 from ansible_collections.payaid.scaling.plugins.module_utils._probe import (
     Client,
     Entry,
@@ -109,29 +108,27 @@ ENTRY = {
 PROCESS = {"node": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}
 
 
+ARGUMENTS = {
+    "entries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
+    "processes": {"type": "list", "elements": "dict", "required": True, "options": PROCESS},
+    "contacts": {"type": "bool", "default": True},
+    "timeout": {"type": "int", "default": 30},
+}
+
+
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec={
-            "entries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
-            "processes": {"type": "list", "elements": "dict", "required": True, "options": PROCESS},
-            "contacts": {"type": "bool", "default": True},
-            "timeout": {"type": "int", "default": 30},
-        },
-        supports_check_mode=True,
-    )
+    module = begin(ARGUMENTS)
     given: dict[str, t.Any] = module.params
     entries = [Entry(**entry) for entry in given["entries"]]
     processes = [Process(**process) for process in given["processes"]]
     nodes = sorted({process.node for process in processes})
     client = Client(timeout=10)
     contact: dict[str, t.Any] = {}
-    try:
+    with refusing(module):
         seen = {e.name: ask_entry(client, e, nodes, time.monotonic, given["timeout"]) for e in entries}
         if given["contacts"] and processes and not module.check_mode:
             other = next((p for p in processes if p.node != processes[0].node), processes[-1])
             contact = write_and_read(client, processes[0], other, time.monotonic, given["timeout"])
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     module.exit_json(changed=False, entries=seen, contact=contact)
 
 

@@ -183,13 +183,13 @@ bytes:
 
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge, diff
+from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan, report
 
-ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "version": {"type": "int", "required": True},
     "cluster": {"type": "str", "default": "main"},
     "data_dir": {"type": "path"},
@@ -214,16 +214,14 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)  # type: ignore[no-untyped-call]  # ansible-core has no types here
+    module = begin(ARGUMENTS)
     desired = Desired.from_params(module.params)
-    try:
+    with refusing(module):
         host = Host(desired)
         with host.alone():
             outcome = converge(
                 host.observe, lambda state: plan(state, desired), host, check_mode=module.check_mode
             )
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     result = report(outcome, desired, host.copied_bytes)
     module.exit_json(**result, diff=diff(result["before"], result["after"]))
 

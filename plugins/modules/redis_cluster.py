@@ -256,14 +256,9 @@ health:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
-    Login,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login, begin_redis
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import warnings
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Desired
@@ -300,26 +295,18 @@ ARGUMENTS = {
     "join_timeout": {"type": "int", "default": 60},
     "migrate_timeout_ms": {"type": "int", "default": 60000},
     "migrate_batch": {"type": "int", "default": 100},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
-    try:
+    module = begin_redis(ARGUMENTS)
+    with refusing(module):
         login = Login.wanted(module.params)
         desired = Desired.wanted(module.params)
         migration = Migration.wanted(module.params, login.migrate)
         with RedisIO(desired.nodes, login, module.params["join_timeout"], migration) as io:
             wanted = partial(plan, desired=desired)
             outcome = converge(io.observe, wanted, io, check_mode=module.check_mode, verify=io.verify)
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     result = report(outcome, desired.replicas)
     for sentence in warnings(result["health"]):
         module.warn(sentence)

@@ -118,14 +118,9 @@ health:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
-    Login,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login, begin_redis
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.failover import plan
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Listed
@@ -136,25 +131,16 @@ ARGUMENTS = {
     "port": {"type": "int", "default": 6379},
     "mode": {"type": "str", "choices": ["graceful", "force", "takeover"], "default": "graceful"},
     "timeout": {"type": "int", "default": 60},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
+    module = begin_redis(ARGUMENTS)
     node = Listed(module.params["host"], module.params["port"], module.params["host"])
     login, timeout = Login.wanted(module.params), module.params["timeout"]
-    try:
-        with RedisIO([node], login, timeout, option="timeout") as io:
-            wanted = partial(plan, addr=node.addr, mode=module.params["mode"])
-            outcome = converge(io.look, wanted, io, check_mode=module.check_mode)
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
+    with refusing(module), RedisIO([node], login, timeout, option="timeout") as io:
+        wanted = partial(plan, addr=node.addr, mode=module.params["mode"])
+        outcome = converge(io.look, wanted, io, check_mode=module.check_mode)
     module.exit_json(**report(outcome, replicas=0))
 
 

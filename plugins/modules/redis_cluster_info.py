@@ -104,14 +104,8 @@ health:
     affinity_violations: {description: Replicas in the zone of their master., type: list, elements: str}
 """
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
-    Login,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login, begin_redis
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import health
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Listed
@@ -130,24 +124,16 @@ ARGUMENTS = {
         },
     },
     "replicas": {"type": "int", "default": 1},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
+    module = begin_redis(ARGUMENTS)
     seeds = [Listed(n["host"], n["port"], n["zone"] or n["host"]) for n in module.params["nodes"]]
-    try:
+    with refusing(module):
         with RedisIO(seeds, Login.wanted(module.params), timeout=0) as io:
             cluster = io.look()
         refuse_silence(cluster)
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     told = health(cluster, module.params["replicas"])
     module.exit_json(changed=False, nodes=rows(cluster), health=told)
 

@@ -275,13 +275,13 @@ complete:
 
 from functools import partial
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import (
     LOGIN_ARGUMENTS,
     LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
     Login,
+    begin_redis,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.io import CopyIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal
@@ -309,28 +309,20 @@ ARGUMENTS = {
     "batch_bytes": {"type": "int", "default": 8388608},
     "max_rate": {"type": "int", "default": 0},
     "timeout": {"type": "int", "default": 60},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
+    module = begin_redis(ARGUMENTS)
     given, check = module.params, module.check_mode
     logins = [Login.wanted(side) for side in (given["source"], given)]
-    try:
+    with refusing(module):
         desired = Desired.wanted(given)
         journal = Journal(given["journal"], read_only=check)
         with CopyIO(desired, journal, *logins, check_mode=check) as io:
             verify = partial(settle, io.observe, io, desired)
             wanted = partial(plan, desired=desired)
             outcome = converge(io.observe, wanted, io, check_mode=check, verify=verify)
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     result = report(outcome, io.tally, desired)
     for sentence in warnings(result, desired):
         module.warn(sentence)

@@ -198,14 +198,9 @@ shortcomings:
   returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge, diff
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
-    Login,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing, runner
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login, begin_redis
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_sentinel.io import Replication
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_sentinel.model import (
     SENTINEL_PORT,
@@ -242,22 +237,16 @@ ARGUMENTS = {
     "start_files": {"type": "list", "elements": "path", "default": []},
     "step_down": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 60},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
+    module = begin_redis(ARGUMENTS)
     given = module.params
-    try:
+    with refusing(module):
         desired = Desired.wanted(given)
         io = Replication(
-            lambda argv: module.run_command(list(argv)),  # type: ignore[no-untyped-call]  # no types either
+            runner(module),
             desired,
             Login.wanted(given),
             unit=given["unit"],
@@ -267,8 +256,6 @@ def main() -> None:
         outcome = converge(
             io.observe, lambda s: plan(s, desired), io, check_mode=module.check_mode, verify=io.verify
         )
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     after = outcome.after
     module.exit_json(
         changed=outcome.changed,

@@ -184,14 +184,9 @@ instances:
 
 from dataclasses import replace
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    LOGIN_ARGUMENTS,
-    LOGIN_RULES,
-    REDIS_IMPORT_ERROR,
-    Login,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._module import refusing, runner
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login, begin_redis
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model import Desired, files, rows
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.plan import plan
@@ -231,25 +226,19 @@ ARGUMENTS = {
     "accept_downtime": {"type": "bool", "default": False},
     "retire": {"type": "str", "choices": ["keep", "drained", "any"], "default": "keep"},
     "timeout": {"type": "int", "default": 300},
-    **LOGIN_ARGUMENTS,
 }
 
 
 def main() -> None:
-    module = AnsibleModule(  # type: ignore[no-untyped-call]  # ansible-core has no types for it
-        argument_spec=ARGUMENTS, supports_check_mode=True, **LOGIN_RULES
-    )
-    if REDIS_IMPORT_ERROR:
-        message = missing_required_lib("redis")  # type: ignore[no-untyped-call]  # no types in ansible-core
-        module.fail_json(msg=message, exception=REDIS_IMPORT_ERROR)
+    module = begin_redis(ARGUMENTS)
     given = module.params
     login = Login.wanted(given)
     former = given["former_passwords"].get("default", [])
     logins = [login, *(replace(login, user=None, password=password) for password in former)]
-    try:
+    with refusing(module):
         desired = Desired.wanted(given)
         host = Host(
-            lambda argv: module.run_command(list(argv)),  # type: ignore[no-untyped-call]  # no types either
+            runner(module),
             desired,
             address=given["address"],
             logins=logins,
@@ -258,8 +247,6 @@ def main() -> None:
         outcome = converge(
             host.observe, lambda state: plan(state, desired), host, check_mode=module.check_mode
         )
-    except Refusal as refusal:
-        module.fail_json(msg=refusal.message, **refusal.details)
     module.exit_json(
         changed=outcome.changed,
         actions=list(outcome.actions),

@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import socket
 import ssl
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Problem
 
-REDIS_IMPORT_ERROR: str | None = None
-try:
+with suppress(ImportError):  # which a module says before it comes here
     import redis
     from redis.backoff import NoBackoff
     from redis.exceptions import AskError, BusyLoadingError, ResponseError
     from redis.retry import Retry
-except ImportError:
-    REDIS_IMPORT_ERROR = traceback.format_exc()
 
 SOCKET_TIMEOUT = 5.0  # s
 # What a server says when it does not let us in, whatever class the client gives it.
@@ -33,52 +29,6 @@ DENIED = (
     "invalid username",
     "Authentication required",
 )
-
-# The options of every module that logs in; doc_fragments/redis.py describes them.
-LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "login_user": {"type": "str"},
-    "login_password": {"type": "str", "no_log": True},
-    "tls": {"type": "bool", "default": False},
-    "ca_certs": {"type": "path"},
-    "client_cert": {"type": "path"},
-    "client_key": {"type": "path"},
-}
-# What AnsibleModule checks of them.
-LOGIN_RULES: dict[str, Any] = {
-    "required_by": {"login_user": "login_password"},
-    "required_together": [("client_cert", "client_key")],
-}
-
-
-@dataclass(frozen=True)
-class Login:
-    """How to get in, the same on every node."""
-
-    user: str | None = None
-    password: str | None = None
-    tls: bool = False
-    ca_certs: str | None = None
-    client_cert: str | None = None
-    client_key: str | None = None
-
-    @classmethod
-    def wanted(cls, params: Mapping[str, Any]) -> Login:
-        """Take the options of a module."""
-        return cls(
-            params["login_user"],
-            params["login_password"],
-            params["tls"],
-            params["ca_certs"],
-            params["client_cert"],
-            params["client_key"],
-        )
-
-    @property
-    def migrate(self) -> tuple[str, ...]:
-        """How a node that moves keys logs in to the one that gets them."""
-        if self.password is None:
-            return ()
-        return ("AUTH2", self.user, self.password) if self.user else ("AUTH", self.password)
 
 
 def resolve(host: str, port: int) -> str:

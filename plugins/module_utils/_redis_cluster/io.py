@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
     SOCKET_TIMEOUT,
-    Login,
     connect,
     failure,
     fields,

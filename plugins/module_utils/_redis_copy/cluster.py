@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Peer, parse_nodes
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import SLOTS, Endpoint
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.reach import BROKEN, reach, told

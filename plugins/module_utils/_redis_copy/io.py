@@ -15,7 +15,7 @@ from hashlib import sha1
 from typing import Any, TypeVar
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import count
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.cluster import PAUSE, Cluster, Job
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import (

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    Login,
     failure,
     fields,
     resolve,

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.facts import Server
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.model import (
     NEVER,

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login, connect
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import connect
 
 SLOW = 60.0  # s that one command may take: a value of some GB is serialised in one go
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
-    Login,
     connect,
     fields,
 )

@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import REDIS_IMPORT_ERROR, Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
     DENIED,
-    REDIS_IMPORT_ERROR,
-    Login,
     connect,
     fields,
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Desired, Listed
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan import plan

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import redis
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy import source as source_io
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.io import CopyIO
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.journal import Journal

@@ -28,17 +28,17 @@ def test_documentation_and_argument_spec_agree() -> None:
     }
     spec = {
         name: {key: option[key] for key in FACTS if key in option}
-        for name, option in postgres_replica.ARGUMENT_SPEC.items()
+        for name, option in postgres_replica.ARGUMENTS.items()
     }
     assert told == spec
 
 
 def test_every_option_is_desired() -> None:
-    assert {field.name for field in fields(Desired)} == set(postgres_replica.ARGUMENT_SPEC)
+    assert {field.name for field in fields(Desired)} == set(postgres_replica.ARGUMENTS)
 
 
 def test_secrets_are_not_logged() -> None:
-    assert postgres_replica.ARGUMENT_SPEC["replication_password"]["no_log"] is True
+    assert postgres_replica.ARGUMENTS["replication_password"]["no_log"] is True
 
 
 def test_examples_use_only_options() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.payaid.scaling.plugins.doc_fragments.redis import ModuleDocFragment
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import LOGIN_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster import connection, io
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import (
     Listed,
@@ -145,4 +146,4 @@ def test_documentation_and_arguments_agree() -> None:
             for name, option in options.items()
         }
 
-    assert facts(documented, "suboptions") == facts(ARGUMENTS, "options")
+    assert facts(documented, "suboptions") == facts({**ARGUMENTS, **LOGIN_ARGUMENTS}, "options")

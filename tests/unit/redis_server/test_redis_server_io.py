@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.io import Host, _last_words
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model import Desired
 
