@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -15,7 +16,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._module import begi
 
 REDIS_IMPORT_ERROR: str | None = None
 try:
-    import redis  # noqa: F401  # only whether it is there
+    import_module("redis")
 except ImportError:
     REDIS_IMPORT_ERROR = traceback.format_exc()
 
