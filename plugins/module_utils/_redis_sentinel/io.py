@@ -320,7 +320,8 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
 
 def known(flat: Sequence[str]) -> Known:
     said = pairs(flat)
-    return Known(hostport(said["ip"], int(said["port"])), tuple(said["flags"].split(",")))
+    addr = hostport(said["ip"], int(said["port"]))
+    return Known(addr, tuple(said["flags"].split(",")), said.get("role-reported", ""))
 
 
 def lacking(now: Watch, wanted: Watch) -> str:

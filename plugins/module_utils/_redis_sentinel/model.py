@@ -138,6 +138,8 @@ class Known:
 
     addr: str
     flags: tuple[str, ...] = ()
+    # What a replica said last that it is; sentinels ask every ten seconds. Nothing of a sentinel.
+    role: str = ""
 
     @property
     def away(self) -> bool:
@@ -321,6 +323,12 @@ def _shortcomings_of(sentinel: Sentinel, master: str, desired: Desired) -> Itera
         here = {one.addr for one in seen if not one.away}
         for addr in sorted(listed - here):
             yield f"the sentinel {sentinel.addr} does not see the {what} {addr}"
+    # A server is a master at its start. A sentinel that has not heard that it is a replica since makes it one
+    # again at once when it is promoted, and the failover hangs.
+    servers = {one.addr for one in desired.servers}
+    for replica in watch.replicas:
+        if replica.role == "master" and replica.addr in servers and not replica.away:
+            yield f"the sentinel {sentinel.addr} has not heard yet that {replica.addr} is a replica"
 
 
 def view(state: State, desired: Desired) -> dict[str, Any]:

@@ -559,6 +559,10 @@ SHORT: dict[str, tuple[State, list[str]]] = {
             f"the sentinel {S3} does not see enough others to fail over",
         ],
     ),
+    "a sentinel that knows a restarted server as the master that it was at first": (
+        with_watch(whole(), S3, replicas=(Known(R2, ("slave",), "master"), Known(R3, ("slave",), "slave"))),
+        [f"the sentinel {S3} has not heard yet that {R2} is a replica"],
+    ),
     "a sentinel that sees nobody": (
         with_watch(whole(), S3, replicas=(Known(R2, ("slave", "s_down")), Known(R3)), sentinels=(Known(S1),)),
         [
