@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.model import Problem
 
-with suppress(ImportError):  # which a module says before it comes here
+with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     import redis
     from redis.backoff import NoBackoff
     from redis.exceptions import AskError, BusyLoadingError, ResponseError

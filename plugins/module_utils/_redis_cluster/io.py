@@ -43,7 +43,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.movi
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.slots import Ranges, each
 
-with suppress(ImportError):  # connection.py keeps the reason, and main() says it
+with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     from redis.exceptions import RedisError
 
 PAUSE = 0.05  # s between two looks; the cluster's own clock ticks ten times a second

@@ -29,7 +29,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_copy.wire im
 
 # What a connection that is no more may raise, whoever notices it.
 BROKEN: tuple[type[Exception], ...] = (OSError, EOFError)
-with suppress(ImportError):  # connection.py keeps the reason, and main() says it
+with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     from redis.exceptions import RedisError
 
     BROKEN = (RedisError, *BROKEN)

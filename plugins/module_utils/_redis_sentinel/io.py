@@ -34,7 +34,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_sentinel.mod
     shortcomings,
 )
 
-with suppress(ImportError):  # connection.py keeps the reason, and main() says it
+with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     from redis.exceptions import RedisError
 
 # Runs a command and returns its exit status, output and errors.

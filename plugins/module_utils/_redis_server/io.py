@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import REDIS_IMPORT_ERROR, Login
+from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
     DENIED,
     connect,
@@ -48,7 +48,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_server.model
     unit,
 )
 
-if not REDIS_IMPORT_ERROR:
+with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     import redis
     from redis.exceptions import RedisError
 
