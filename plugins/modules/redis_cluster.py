@@ -136,6 +136,13 @@ options:
       without the keys.
     type: bool
     default: false
+  assume_started:
+    description:
+      - In check mode, take listed nodes that cannot be reached, and that no member knows, for new and empty
+        ones, as they are when tasks before this one have started them. Each is named in a warning.
+      - Has no effect otherwise.
+    type: bool
+    default: false
   join_timeout:
     description: Seconds to wait until nodes see each other, until replicas are in step, and for a failover
       that is under way.
@@ -292,6 +299,7 @@ ARGUMENTS = {
     "replace_wiped": {"type": "bool", "default": False},
     "forget_failed": {"type": "bool", "default": False},
     "accept_data_loss": {"type": "bool", "default": False},
+    "assume_started": {"type": "bool", "default": False},
     "join_timeout": {"type": "int", "default": 60},
     "migrate_timeout_ms": {"type": "int", "default": 60000},
     "migrate_batch": {"type": "int", "default": 100},
@@ -304,10 +312,21 @@ def main() -> None:
         login = Login.wanted(module.params)
         desired = Desired.wanted(module.params)
         migration = Migration.wanted(module.params, login.migrate)
-        with RedisIO(desired.nodes, login, module.params["join_timeout"], migration) as io:
+        with RedisIO(
+            desired.nodes,
+            login,
+            module.params["join_timeout"],
+            migration,
+            assume_started=module.params["assume_started"] and module.check_mode,
+        ) as io:
             wanted = partial(plan, desired=desired)
             outcome = converge(io.observe, wanted, io, check_mode=module.check_mode, verify=io.verify)
     result = report(outcome, desired.replicas)
+    for node in outcome.before.nodes:
+        if not node.started:
+            module.warn(
+                f"Node {node.addr} does not answer, and is taken for a new one that is yet to be started."
+            )
     for sentence in warnings(result["health"]):
         module.warn(sentence)
     module.exit_json(slots_moved=io.moved.slots, keys_moved=io.moved.keys, **result)

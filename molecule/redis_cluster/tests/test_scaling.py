@@ -58,8 +58,9 @@ def test_one_machine_more_under_traffic(
 ) -> None:
     assert shape(access) == (3, 6)
     shard = access.shards()
-    # What a machine has that is not installed yet cannot be known: a check run leaves the cluster out.
-    converge("--check", playbook=SCALE, inventory="inventory_scaled")
+    foretold = converge("--check", "--diff", playbook=SCALE, inventory="inventory_scaled")
+    assert "is taken for a new one that is yet to be started" in foretold
+    assert '"role": "empty"' in foretold
     assert shape(access) == (3, 6)
     converge(playbook=SCALE, inventory="inventory_scaled")
     assert shape(access) == (4, 8)

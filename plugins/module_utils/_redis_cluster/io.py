@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -75,11 +76,13 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         timeout: float,
         migration: Migration | None = None,
         option: str = "join_timeout",
+        assume_started: bool = False,
     ) -> None:
         self._nodes = nodes
         self._login = login
         self._timeout = timeout
         self._option = option  # which sets the timeout
+        self._assume_started = assume_started
         self._migration = migration or Migration(login=login.migrate)
         self._clients: dict[str, Any] = {}
         self._ips: dict[str, str] = {}
@@ -128,6 +131,8 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         So one that does not answer delays no other.
         """
         nodes = self._side_by_side(self._look_at, self._nodes)
+        if self._assume_started:
+            nodes = foretold(nodes)
         found = strangers(Cluster.of(nodes))
         answers = dict(zip(found, self._side_by_side(self._look_at, found.values()), strict=True))
         # Somebody else may be at an address by now; that is no member.
@@ -179,7 +184,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
     def _moves(self, cluster: Cluster) -> dict[str, str]:
         """How often each node was told to move keys or slots. Numbers of keys change by themselves."""
         out = {}
-        for node in cluster.up:
+        for node in filter(attrgetter("started"), cluster.up):
             said = fields(self.command(node.addr, "INFO", "commandstats"))
             names = ("cmdstat_migrate", "cmdstat_cluster|setslot")
             out[node.addr] = " ".join(said.get(name, "").partition(",")[0] for name in names)
@@ -187,7 +192,7 @@ class RedisIO(AbstractContextManager["RedisIO"]):
 
     def _count(self, cluster: Cluster, slots: Sequence[int]) -> dict[str, tuple[tuple[int, int], ...]]:
         out = {}
-        for node in cluster.up:
+        for node in filter(attrgetter("started"), cluster.up):
             if not node.me.master_id:
                 counted = self.say(node.addr, [("CLUSTER", "COUNTKEYSINSLOT", slot) for slot in slots])
                 out[node.addr] = tuple((s, int(n)) for s, n in zip(slots, counted, strict=True) if n)
@@ -263,6 +268,15 @@ class RedisIO(AbstractContextManager["RedisIO"]):
         self.command(addr, "CLUSTER", "FAILOVER", *(() if mode == "graceful" else (mode.upper(),)))
         # OK only says that it has begun.
         self.wait(lambda cluster: promoted(cluster, addr))
+
+
+def foretold(nodes: Sequence[Node]) -> list[Node]:
+    """Take listed nodes that do not answer, and that nobody knows, for what they will be once started."""
+    cluster = Cluster.of(nodes)
+    return [
+        node.once_started() if node.problem is Problem.UNREACHABLE and not cluster.peer_of(node) else node
+        for node in nodes
+    ]
 
 
 def strangers(cluster: Cluster) -> dict[str, Listed]:

@@ -271,6 +271,8 @@ class Node:
     functions: tuple[str, ...] | None = None
     # How many keys it holds in each slot that is on the move, whoever owns it.
     slot_keys: tuple[tuple[int, int], ...] = ()
+    # Not one that a check run takes for what it will be.
+    started: bool = True
 
     @property
     def addr(self) -> str:
@@ -303,6 +305,20 @@ class Node:
 
     def holds(self, slot: int) -> int:
         return dict(self.slot_keys).get(slot, 0)
+
+    def once_started(self) -> Node:
+        """Foretell a new and empty node at a place where nothing answers yet."""
+        me = Peer(
+            id=f"(not started) {self.addr}",
+            ip=self.ip,
+            port=self.listed.port,
+            bus_port=0,
+            flags=frozenset({"myself", "master"}),
+            master_id=None,
+            epoch=0,
+            connected=True,
+        )
+        return replace(self, problem=None, detail="", view=(me,), functions=(), started=False)
 
 
 @dataclass(frozen=True)

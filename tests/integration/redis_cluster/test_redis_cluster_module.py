@@ -234,6 +234,33 @@ def test_unreachable_and_unresolved_nodes_are_refused(six: list[Server], module:
     assert f"node redis-3.invalid:{six[2].port} resolves to nothing" in module(six, nodes=nodes)["msg"]
 
 
+def test_nodes_that_are_yet_to_be_started_are_foretold(
+    six: list[Server], fleet: Fleet, module: Module
+) -> None:
+    module(six)
+    six[0].do("FUNCTION", "LOAD", "#!lua name=sum\nredis.register_function('one', function() return 1 end)")
+    new = fleet.start(2)
+    every, options = [*six, *new], {"rebalance": "always", "zones": "aabbccdd"}
+    for server in new:
+        server.stop()
+    refused = module(every, check=True, **options)
+    assert refused.get("failed"), refused
+    assert refused["msg"].startswith(f"Node {new[0].addr} cannot be reached")
+    foretold = module(every, check=True, assume_started=True, **options)
+    for server in new:
+        assert f"Node {server.addr} does not answer, and is taken for a new one" in str(foretold["warnings"])
+    assert "cannot be reached" in module(every, assume_started=True, **options)["msg"], (
+        "only check mode assumes"
+    )
+
+    for server in new:
+        server.start()
+    done = module(every, assume_started=True, **options)
+    assert done["actions"] == foretold["actions"]
+    assert done["after"] == foretold["after"]
+    assert not done.get("warnings")
+
+
 def test_passwords(fleet: Fleet, module: Module) -> None:
     servers = fleet.start(6, "--requirepass", PASSWORD, password=PASSWORD)
     for wrong in ({}, {"login_password": "wrong-horse"}):
