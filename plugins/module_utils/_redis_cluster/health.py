@@ -171,12 +171,17 @@ def in_motion(cluster: Cluster, patient: bool = True) -> bool:
     return whole and not cluster.singles and any(node.state != "ok" for node in cluster.up)
 
 
+def beside(cluster: Cluster) -> list[Node]:
+    """Return the replicas in the zones of their masters."""
+    zones = {node.me.id: node.listed.zone for node in cluster.up}
+    return [n for n in cluster.up if n.me.master_id and zones.get(n.me.master_id) == n.listed.zone]
+
+
 def health(cluster: Cluster, replicas: int) -> dict[str, Any]:
     """Sum up in the field's words. Coverage is counted only where nodes have met."""
     peers = cluster.peers
     formed = bool(cluster.members) and not cluster.singles
     slots = owned(cluster.members[0].view) if cluster.members else ()
-    zones = {node.me.id: node.listed.zone for node in cluster.up}
     has = Counter(peer.master_id for peer in peers.values() if peer.master_id and not peer.failing)
     down = {node.addr for node in cluster.nodes if node.problem}
     down |= {cluster.peer_name(p) for p in peers.values() if p.failing and "noaddr" not in p.flags}
@@ -196,9 +201,7 @@ def health(cluster: Cluster, replicas: int) -> dict[str, Any]:
             cluster.peer_name(p) for p in peers.values() if p.slots and has[p.id] < replicas
         ),
         "affinity_violations": [
-            f"{node.addr} is in the zone of its master, {node.listed.zone}"
-            for node in cluster.up
-            if node.me.master_id and zones.get(node.me.master_id) == node.listed.zone
+            f"{node.addr} is in the zone of its master, {node.listed.zone}" for node in beside(cluster)
         ],
     }
     if not formed:

@@ -4,8 +4,8 @@
 """From what was seen and what is wanted to the steps that are left, or a refusal. Pure.
 
 The phases run in the order in which the steps are carried out. Each one looks at the state that the steps
-before it lead to, and remembers nothing
-else. So a run that was killed after any step is planned on from there.
+before it lead to, and remembers nothing else. So a run that was killed after any step is planned on from
+there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster import refusals
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.draft import Draft
+from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import beside
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.masters import (
     choose_masters,
     form,
@@ -68,6 +69,7 @@ def plan(cluster: Cluster, desired: Desired) -> tuple[Step, ...]:
         _replicas(draft, masters, settle=True)
     _forget(draft, followed=True)
     _remove(draft)
+    _refuse_crowding(cluster, draft)
     if not draft.steps:
         _refuse_unfit(cluster)
     return tuple(draft.steps)
@@ -166,6 +168,18 @@ def _remove(draft: Draft) -> None:
             "cannot be reached: start it, or set forget_failed=true to take it out of the cluster.",
             unlisted=[draft.state.peer_name(peer) for peer in rest],
         )
+
+
+def _refuse_crowding(cluster: Cluster, draft: Draft) -> None:
+    """Refuse to put a replica beside its master, as a shard may that loses a master in another zone.
+
+    A master that is lost already is replaced all the same, and so it is while other nodes are away.
+    """
+    forced = any(isinstance(step, Promote) and step.mode != "graceful" for step in draft.steps)
+    away = any(node.problem for node in cluster.listed)
+    found = {node.addr for node in beside(cluster)}
+    if draft.layout.strict and not (forced or away or {n.addr for n in beside(draft.state)} <= found):
+        raise draft.crowded()
 
 
 def _refuse_unfit(cluster: Cluster) -> None:

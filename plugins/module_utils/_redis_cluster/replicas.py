@@ -15,7 +15,7 @@ Move = tuple[str, str]
 
 
 class Crowded(Exception):  # noqa: N818  # not an error of the code: the zones have no room
-    """A node finds no master in another zone."""
+    """A node finds no master in another zone, or a master no replica, although there are enough."""
 
 
 def assign(
@@ -33,6 +33,8 @@ def assign(
     if settle:
         table.fill_short()
     table.put_back()
+    if settle and layout.strict:
+        table.check()
     return [move for move in table.moves if move[0] not in sets.get(move[1], ())]
 
 
@@ -83,6 +85,13 @@ class _Table:
                 raise Crowded(name)
             self.free.remove(name)
             self.sets[self._beside[name]].append(name)
+
+    def check(self) -> None:
+        """Nobody goes without while others have one too many, and only the zones are in the way."""
+        enough = sum(map(len, self.sets.values())) >= len(self.sets) * self.layout.replicas
+        short = [master for master, has in self.sets.items() if len(has) < self.layout.replicas]
+        if enough and short:
+            raise Crowded(short[0])
 
     def _by_exchange(self, name: str) -> bool:
         """Let a free node take the place of a replica that finds another one."""

@@ -450,6 +450,21 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
         "4 nodes have role=master, while 6 nodes with replicas=1 make 3 masters: set role=auto on n4:6379",
     ),
     "threshold": (after(), desired(threshold=101.0), "threshold=101 is out of range"),
+    "replicas only beside a master": (
+        grown("aaaaaa", "abb", replicas=0),
+        desired("abbaaaaaa", replicas=2),
+        "anti_affinity=require cannot be kept: zone a holds 7 of the 9 nodes",
+    ),
+    "a replica beside the heir of a master that leaves": (
+        alter(
+            after(None, "xaaaaabbb", require_zones=False),
+            peer(4, master_id="id1"),
+            peer(5, master_id="id7"),
+            peer(6, master_id="id1"),
+        ),
+        listing("xaaaaabbb", range(2, 10), **REMOVE),
+        "anti_affinity=require cannot be kept: zone a holds 5 of the 8 nodes",
+    ),
     "new nodes in one zone": (
         grown("aaaa"),
         desired("aabbccaaaa"),
