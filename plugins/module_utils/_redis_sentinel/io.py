@@ -115,12 +115,15 @@ class Replication:
                     tuple(map(known, client.execute_command("SENTINEL", kind, name)))
                     for kind in ("REPLICAS", "SENTINELS")
                 )
+                tilt = fields(client.execute_command("INFO", "sentinel"))["sentinel_tilt"] != "0"
                 usable = _accepted(client, "SENTINEL", "CKQUORUM", name)
         except (RedisError, OSError) as error:
             return Sentinel(listed.addr, problem=str(error) or type(error).__name__)
         master = hostport(mine["ip"], int(mine["port"]))
         return Sentinel(
-            listed.addr, watch=Watch(master, tuple(mine["flags"].split(",")), replicas, sentinels, usable)
+            listed.addr,
+            watch=Watch(master, tuple(mine["flags"].split(",")), replicas, sentinels, usable),
+            tilt=tilt,
         )
 
     def _own(self) -> Own:

@@ -164,6 +164,8 @@ class Sentinel:
     addr: str
     problem: str = ""
     watch: Watch | None = None
+    # Whether it only looks on, for 30 s, because its clock or its process stood still.
+    tilt: bool = False
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,8 @@ def _shortcomings_of(sentinel: Sentinel, master: str, desired: Desired) -> Itera
     if sentinel.problem or watch is None:
         yield f"the sentinel {sentinel.addr} {'does not answer' if sentinel.problem else 'watches nothing'}"
         return
+    if sentinel.tilt:
+        yield f"the sentinel {sentinel.addr} is in TILT mode, which ends 30 s after its machine is less busy"
     if watch.master != master:
         yield f"the sentinel {sentinel.addr} takes {watch.master} for the master"
     if {"s_down", "o_down", "disconnected", "failover_in_progress"} & set(watch.flags):

@@ -548,6 +548,10 @@ SHORT: dict[str, tuple[State, list[str]]] = {
         whole().with_sentinel(S3, Sentinel(S3)),
         [f"the sentinel {S3} watches nothing"],
     ),
+    "a sentinel that looks on": (
+        whole().with_sentinel(S3, Sentinel(S3, watch=watch(S3, R1), tilt=True)),
+        [f"the sentinel {S3} is in TILT mode, which ends 30 s after its machine is less busy"],
+    ),
     "a sentinel of another mind": (
         with_watch(whole(), S3, master=R2),
         [f"the sentinel {S3} takes {R2} for the master"],
