@@ -60,7 +60,7 @@ def test_one_machine_more_under_traffic(
     assert shape(access) == (3, 6)
     shard = access.shards()
     foretold = converge("--check", "--diff", playbook=SCALE, inventory="inventory_scaled")
-    assert re.search(r'-\s+"role": "empty"', foretold), "the diff shows what a new node becomes"
+    assert re.search(r"-\s+role: empty", foretold), "the diff shows what a new node becomes"
     assert shape(access) == (3, 6)
     converge(playbook=SCALE, inventory="inventory_scaled")
     assert shape(access) == (4, 8)
