@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from threading import Barrier, BrokenBarrierError, Event
 from typing import Any, Protocol
@@ -191,17 +190,7 @@ class _Pair:
 
 
 def drain(talk: Talk, migration: Migration, source: str, target: str, slots: Sequence[int]) -> int:
-    """Send all keys of some slots from one node to another; return how many went.
-
-    Two lanes share the slots: while the source is busy with the MIGRATE of one, the other reads and packs the
-    names of its keys here.
-    """
-    lanes = [lane for lane in (slots[::2], slots[1::2]) if lane]
-    with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
-        return sum(pool.map(partial(_drain, talk, migration, source, target), lanes))
-
-
-def _drain(talk: Talk, migration: Migration, source: str, target: str, slots: Sequence[int]) -> int:
+    """Send all keys of some slots from one node to another; return how many went."""
     to, sent, left = talk.place(target), 0, list(slots)
     while left:
         found = talk.say(source, [("CLUSTER", "GETKEYSINSLOT", slot, migration.batch) for slot in left])
