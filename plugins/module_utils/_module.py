@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 
+# Runs a command and returns its exit status, output and errors.
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 

@@ -106,8 +106,6 @@ ENTRY = {
     "certificate": {"type": "str", "default": ""},
 }
 PROCESS = {"node": {"type": "str", "required": True}, "url": {"type": "str", "required": True}}
-
-
 ARGUMENTS = {
     "entries": {"type": "list", "elements": "dict", "required": True, "options": ENTRY},
     "processes": {"type": "list", "elements": "dict", "required": True, "options": PROCESS},

@@ -9,16 +9,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http.client import HTTPException
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired, Process, State
+from ansible_collections.payaid.scaling.plugins.module_utils._module import Run
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-
-# Runs a command and returns its exit status, output and errors.
-Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 
 class Host:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.module_utils._module import Run
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
@@ -37,8 +38,6 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_sentinel.mod
 with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says it
     from redis.exceptions import RedisError
 
-# Runs a command and returns its exit status, output and errors.
-Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 PAUSE = 0.1  # s between two looks
 HOLD_MS = 10000  # for how long writes are held back at most while another server takes over

@@ -20,6 +20,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.module_utils._module import Run
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.connection import (
@@ -52,8 +53,6 @@ with suppress(ImportError):  # login.py keeps the reason, and begin_redis() says
     import redis
     from redis.exceptions import RedisError
 
-# Runs a command and returns its exit status, output and errors.
-Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 PROGRAM = "/usr/bin/redis-server"
 ACCOUNT = "redis"
