@@ -70,6 +70,11 @@ def connect(host: str, port: int, login: Login, timeout: float = SOCKET_TIMEOUT)
     return client
 
 
+def unread(word: Any) -> Any:
+    """Return the bytes that a word was read from."""
+    return word.encode("utf-8", "surrogateescape") if isinstance(word, str) else word
+
+
 def asked_elsewhere(reply: Any) -> bool:
     """Tell whether a node that gives a slot away says that it does not have a key (any more)."""
     return isinstance(reply, AskError)

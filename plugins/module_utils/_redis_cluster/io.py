@@ -21,6 +21,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.conn
     failure,
     fields,
     resolve,
+    unread,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.health import (
     in_motion,
@@ -240,7 +241,8 @@ class RedisIO(AbstractContextManager["RedisIO"]):
     def _pipeline(self, addr: str, commands: Sequence[Words], kind: str = "") -> list[Any]:
         with self._clients[f"{kind}{addr}"].pipeline(transaction=False) as pipe:
             for words in commands:
-                pipe.execute_command(*words)
+                # As bytes: hiredis, where redis-py finds it, packs no name that is not UTF-8.
+                pipe.execute_command(*map(unread, words))
             return list(pipe.execute(raise_on_error=False))
 
     # ------------------------------------------------------------------ do

@@ -30,6 +30,8 @@ from ansible_collections.payaid.scaling.plugins.modules.redis_cluster import mai
 with patch_module_args(json.loads(sys.argv[1])):
     main()
 """
+# redis-py takes it where it is installed; this makes it look as if it were not.
+WITHOUT_HIREDIS = "import sys; sys.modules['hiredis'] = None\n"
 
 
 def free_port(taken: set[int]) -> int:
@@ -129,7 +131,7 @@ class Server:
             host=HOST, port=self.port, password=self.password, decode_responses=True, **self.secure
         )
 
-    def do(self, *words: str | int) -> Any:
+    def do(self, *words: str | bytes | int) -> Any:
         with self.client() as client:
             return client.execute_command(*words)
 
@@ -266,9 +268,10 @@ def arguments(servers: list[Server], **options: Any) -> dict[str, Any]:
     return {"nodes": nodes, "join_timeout": 30, **options}
 
 
-def command(servers: list[Server], **options: Any) -> list[str]:
+def command(servers: list[Server], *, hiredis: bool = True, **options: Any) -> list[str]:
     """Return what runs the module as Ansible does."""
-    return [sys.executable, "-c", RUNNER, json.dumps(arguments(servers, **options))]
+    runner = RUNNER if hiredis else WITHOUT_HIREDIS + RUNNER
+    return [sys.executable, "-c", runner, json.dumps(arguments(servers, **options))]
 
 
 def run_module(servers: list[Server], *, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._redis.login import Login
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.io import RedisIO
@@ -313,6 +314,24 @@ def test_open_slot_is_repaired_or_refused(six: list[Server], module: Module) -> 
     result = module(six)
     assert result["actions"] == [f"Close slot 100 on {masters[0].addr}, which nothing moves any more"]
     assert_well(six, result)
+
+
+@pytest.mark.parametrize("hiredis", [True, False], ids=["with hiredis", "without hiredis"])
+def test_names_and_values_of_keys_may_be_any_bytes(six: list[Server], module: Module, hiredis: bool) -> None:
+    names = {b"\xff\x00\r\n {1}", "schl\u00fcssel{1}".encode(), b"$3{1}"}  # of slot 9842
+    module(six[:3], replicas=0)
+    slots = {row.port: row.slots for row in six[0].rows()}
+    owner = next(server for server in six if slots.get(server.port) == ((5461, 10922),))
+    for name in names:
+        owner.do("SET", name, name[::-1])
+    away = next(server for server in six[:3] if server is not owner)
+    nodes = arguments(six[:3])["nodes"]
+    for node in nodes:
+        node["weight"] = 1 if node["port"] == away.port else 0.01
+    done = module(six[:3], hiredis=hiredis, nodes=nodes, replicas=0, rebalance="always")
+    assert not done.get("failed"), done
+    client = redis.Redis(HOST, away.port)
+    assert {name: client.get(name) for name in client.scan_iter()} == {name: name[::-1] for name in names}
 
 
 def ansible(servers: list[Server], folder: Path, *options: str) -> dict[str, Any]:
