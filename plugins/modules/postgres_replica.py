@@ -14,10 +14,13 @@ description:
   - Looks at the data directory, the server and the primary, and takes the steps that are left until the
     standby streams through its own physical slot and has replayed what the primary had written.
   - Clones only where there is no data, or a half-made copy of its own. Wrong connection settings are
-    rewritten, and a stopped standby is started.
+    rewritten, a stopped standby is started, and a former primary that was stopped in good order before its
+    successor took over just follows it.
   - Every other state is refused with one sentence and left as it is, above all another database system, a
-    second primary (split brain), and WAL that the primary does not have. The module never removes data.
-  - A run that was interrupted is completed by the next one.
+    second primary (split brain), WAL that the primary does not have, and a standby whose WAL is gone.
+    O(on_diverged), O(on_foreign), O(on_lost_slot) and O(on_split_brain) say which of them to put right.
+  - A run that was interrupted is completed by the next one. While it copies, C(<data_dir>.clone.json) says
+    how many bytes of how many are there.
   - It owns C(conf.d/50-replication.conf) in O(config_dir), and beside O(data_dir) the files
     C(<data_dir>.passfile), C(<data_dir>.clone.json) and, while it works, C(<data_dir>.new) and
     C(<data_dir>.initdb). It takes C(primary_conninfo) and C(primary_slot_name) out of
@@ -31,9 +34,12 @@ notes:
   - Needs root (O(ignore:become)), or the user postgres where the cluster is registered already.
   - On the primary C(pg_hba.conf) must let O(replication_user) in from this host for the databases
     C(replication) and C(postgres). The role needs C(REPLICATION), and C(pg_read_all_stats) where it may not
-    connect to every database.
-  - Tablespaces, data directories that are links or mount points, cascading, rewinding and cloning over data
-    are not offered in this version.
+    connect to every database. With C(pg_monitor) instead, a standby whose WAL is gone is recognised without
+    a slot that says so.
+  - To rewind, it needs C(EXECUTE) on C(pg_ls_dir), C(pg_stat_file) and both forms of C(pg_read_binary_file)
+    in the primary's database C(postgres), and C(pg_checkpoint) where the primary has made no checkpoint since
+    its promotion.
+  - Tablespaces and cascading are not offered in this version.
 extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges
@@ -106,6 +112,52 @@ options:
       Seconds to wait until the standby streams, once it was started. A base backup takes its own time.
     type: int
     default: 300
+  on_diverged:
+    description:
+      - What to do with data that have WAL which the primary does not have, such as those of a primary that
+        was replaced while it wrote. V(rewind) and V(reclone) give that WAL up.
+      - V(rewind) undoes it with C(pg_rewind), and refuses where that is not possible, above all a divergence
+        within one timeline, which C(pg_rewind) does not see. A rewind that broke off leaves data of no use,
+        and takes V(reclone) to go on.
+    type: str
+    choices: [fail, rewind, reclone]
+    default: fail
+  on_foreign:
+    description: >-
+      What to do with data of another database system. A primary that runs on them is never stopped.
+    type: str
+    choices: [fail, reclone]
+    default: fail
+  on_lost_slot:
+    description:
+      - What to do with a standby that needs WAL which the primary has no longer. Dropping the slot does not
+        help. One that has a C(restore_command) is left to get it from its archive.
+      - Where there are no data, a lost slot is dropped and made anew.
+    type: str
+    choices: [fail, reclone]
+    default: fail
+  on_split_brain:
+    description:
+      - Whether a primary that runs here is stopped. It only is where the timeline of O(primary_host) proves
+        that it took over from this one, and then O(on_diverged) says what becomes of the data.
+    type: str
+    choices: [fail, stop]
+    default: fail
+  strategy:
+    description:
+      - Where a clone is made. With V(staging) beside the data directory, so that data which it replaces are
+        there until it is complete; both need their room.
+      - V(in_place) removes the old data first. It needs no more room than the data, and works where the data
+        directory is a mount point or a link.
+    type: str
+    choices: [staging, in_place]
+    default: staging
+  keep_replaced:
+    description:
+      - Whether data that a clone has replaced stay beside the data directory as RV(replaced). Otherwise they
+        are removed once the standby streams.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -133,7 +185,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What the steps amount to, one of V(none), V(configure) or V(clone).
+  description: What the steps amount to, one of V(none), V(configure), V(clone), V(rewind) or V(reclone).
   type: str
   returned: success
   sample: clone
@@ -156,7 +208,7 @@ before:
     state:
       description:
         - One of V(absent), V(empty), V(partial), V(unknown), V(stopped), V(starting), V(standby),
-          V(streaming) or V(primary).
+          V(streaming), V(primary) or V(broken).
       type: str
     system_identifier:
       description: The database system that the data belong to.
@@ -175,6 +227,10 @@ after:
   type: dict
   returned: success
   contains: *state
+replaced:
+  description: Where the data that a clone has replaced were set aside, if there were any and they were kept.
+  type: str
+  returned: success
 bytes:
   description: Bytes that the clone copied; in check mode the size of the primary's databases; else 0.
   type: int
@@ -210,6 +266,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "max_rate": {"type": "str"},
     "min_free_pct": {"type": "int", "default": 10},
     "timeout": {"type": "int", "default": 300},
+    "on_diverged": {"type": "str", "choices": ["fail", "rewind", "reclone"], "default": "fail"},
+    "on_foreign": {"type": "str", "choices": ["fail", "reclone"], "default": "fail"},
+    "on_lost_slot": {"type": "str", "choices": ["fail", "reclone"], "default": "fail"},
+    "on_split_brain": {"type": "str", "choices": ["fail", "stop"], "default": "fail"},
+    "strategy": {"type": "str", "choices": ["staging", "in_place"], "default": "staging"},
+    "keep_replaced": {"type": "bool", "default": True},
 }
 
 
@@ -222,7 +284,7 @@ def main() -> None:
             outcome = converge(
                 host.observe, lambda state: plan(state, desired), host, check_mode=module.check_mode
             )
-    result = report(outcome, desired, host.copied_bytes)
+    result = report(outcome, desired, host.copied_bytes, host.replaced)
     module.exit_json(**result, diff=diff(result["before"], result["after"]))
 
 

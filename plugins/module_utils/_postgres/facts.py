@@ -13,11 +13,17 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
     State,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import way
 
 
-def data_is_ours_to_replace(local: Local) -> bool:
+def nothing_here(local: Local) -> bool:
     """Nothing is there, or a copy that never got as far as pg_control, which comes last."""
     return local.data in ("absent", "empty", "partial")
+
+
+def to_replace(state: State, desired: Desired) -> bool:
+    """Tell whether a copy of the primary is to take this place."""
+    return nothing_here(state.local) or way(state, desired) == "reclone"
 
 
 def copy_is_usable(state: State) -> bool:
@@ -26,16 +32,22 @@ def copy_is_usable(state: State) -> bool:
     return (
         marker is not None
         and marker.phase == "copied"
+        and not marker.in_place
         and state.staging
         and marker.system_identifier == state.primary.system_identifier
         and slot is not None
+        and slot.wal_status != "lost"
         and slot.restart_lsn == marker.slot_lsn
     )
 
 
+def staging_is_ours(state: State) -> bool:
+    return state.staging and state.marker is not None and state.marker.phase in ("copying", "copied")
+
+
 def needs_copy(state: State, desired: Desired) -> bool:
     marker_fits = state.marker is not None and state.marker.slot == desired.slot
-    return data_is_ours_to_replace(state.local) and not (marker_fits and copy_is_usable(state))
+    return to_replace(state, desired) and not (marker_fits and copy_is_usable(state))
 
 
 def follows(receiver: Receiver | None, desired: Desired) -> bool:

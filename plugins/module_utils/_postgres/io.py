@@ -6,66 +6,35 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import follows, settings_in_force
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     MATCHED_SETTINGS,
     Config,
-    Data,
     Desired,
-    Local,
     Marker,
     Registration,
     State,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.notes import Notes, Progress
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.primary import PrimaryServer
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import Process, Service, System
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import Service, System
 
 UPSTREAM = ("primary_conninfo", "primary_slot_name")
+READ = ("data_directory", "hot_standby", "restore_command", *UPSTREAM, *MATCHED_SETTINGS)
 SECONDS_TO_RELOAD = 15
 SECONDS_TO_FREE_A_SLOT = 75  # a walsender notices a dead client after wal_sender_timeout, 60 s by default
-
-QUESTION = """
-SELECT json_build_object(
-  'in_recovery', pg_is_in_recovery(),
-  'receive_lsn', pg_last_wal_receive_lsn(),
-  'replay_lsn', pg_last_wal_replay_lsn(),
-  'replay', CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
-  'idle', (
-    SELECT wait_event = 'RecoveryWalStream' FROM pg_stat_activity WHERE backend_type = 'startup'),
-  'receiver', (SELECT row_to_json(r) FROM pg_stat_wal_receiver r),
-  'settings', (
-    SELECT json_object_agg(name, setting) FROM pg_settings
-    WHERE name IN ('config_file', 'data_directory', 'hot_standby', 'primary_conninfo', 'primary_slot_name',
-      'max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions',
-      'max_locks_per_transaction')),
-  'files', (
-    SELECT coalesce(json_object_agg(name, json_build_array(setting, sourcefile)), '{}')
-    FROM (SELECT DISTINCT ON (name) name, setting, sourcefile FROM pg_file_settings
-          WHERE name IN ('primary_conninfo', 'primary_slot_name') ORDER BY name, seqno DESC) f)
-)
-"""
-
-
-@dataclass(frozen=True)
-class Postmaster:
-    """What postmaster.pid says of a server that runs."""
-
-    pid: int
-    port: str
-    socket_dir: str
 
 
 class Host:
@@ -81,9 +50,12 @@ class Host:
     ) -> None:
         self.desired = desired
         self.system = system or System()
-        self.service = service or host_system.service_for(self.system, desired)
+        self.service = service or host_system.service_for(self.system, desired, desired.timeout)
         self.primary = primary or PrimaryServer(self.system.host, desired)
+        self.local = LocalCluster(desired, self.system)
+        self.notes = Notes(desired, self.system)
         self.copied_bytes = 0
+        self.replaced = ""
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
         return self.system.alone(self.desired.data_dir)
@@ -93,9 +65,9 @@ class Host:
     def observe(self) -> State:
         """Look at this host first: its position must not have moved past the primary's in the meantime."""
         desired = self.desired
-        local, answer = self._local()
+        local, answer = self.local.observe()
         config = self._config(answer)
-        marker, _note = self._marker()
+        marker = self.notes.marker()
         staging = os.path.lexists(desired.staging)
         disk = os.statvfs(host_system.existing_ancestor(desired.data_dir))
         reclaimable = host_system.tree_size(desired.staging) if marker and staging else 0
@@ -106,78 +78,12 @@ class Host:
             primary=self.primary.observe(),
             marker=marker,
             staging=staging,
-            orphans=len(self._orphans()),
+            orphans=len(self.notes.orphans()),
             passfile=desired.replication_password is None
             or self.system.holds(desired.passfile, text.passfile(desired), 0o600),
             disk_total=disk.f_blocks * disk.f_frsize,
             disk_free=disk.f_bavail * disk.f_frsize + reclaimable,
-        )
-
-    def _local(self) -> tuple[Local, dict[str, Any]]:
-        path = self.desired.data_dir
-        local = Local(data=_classify(path), symlink=os.path.islink(path), mount_point=os.path.ismount(path))
-        postmaster = self._postmaster()
-        if local.data != "cluster":
-            return replace(local, server="starting" if postmaster else "down"), {}
-        # The server rewrites pg_control before it sets backup_label aside: read in the other order, a copy
-        # that is just starting would pass for a primary.
-        label = os.path.exists(f"{path}/backup_label")
-        control = text.control_from_text(self._run_pg("pg_controldata", path))
-        local = replace(
-            local,
-            server="starting" if postmaster else "down",
-            major=int(host_system.read(f"{path}/PG_VERSION").strip()),
-            system_identifier=control.system_identifier,
-            timeline=control.timeline,
-            lsn=control.lsn,
-            control_state=control.state,
-            backup_label=label,
-            standby_signal=os.path.exists(f"{path}/standby.signal"),
-        )
-        if postmaster is None or (answer := self._ask(postmaster)) is None:
-            return local, {}
-        receiver = text.receiver_from_row(answer["receiver"])
-        positions = (answer["receive_lsn"], answer["replay_lsn"])
-        return replace(
-            local,
-            server="up",
-            in_recovery=answer["in_recovery"],
-            replay=answer["replay"] or "not paused",
-            timeline=max(control.timeline, receiver.timeline if receiver else 0),
-            lsn=max(map(text.lsn_from_text, positions)) or control.lsn,
-            receiver=receiver,
-            conninfo=answer["settings"]["primary_conninfo"],
-            slot=answer["settings"]["primary_slot_name"],
-        ), answer
-
-    def _postmaster(self) -> Postmaster | None:
-        """Find the server that runs on the data directory."""
-        path = self.desired.data_dir
-        lines = host_system.read_or_empty(f"{path}/postmaster.pid").splitlines()
-        try:
-            # A server works in its data directory: that tells it from a process that took over its number.
-            pid = int(lines[0])
-            here = os.readlink(f"/proc/{pid}/cwd")
-        except (IndexError, ValueError, OSError):
-            return None
-        if here != os.path.realpath(path):
-            return None
-        return Postmaster(pid, *(lines[3:5] if len(lines) > 4 else ("", "")))
-
-    def _ask(self, server: Postmaster) -> dict[str, Any] | None:
-        """Ask the running server over its socket; None while it takes no questions."""
-        argv = [f"{self.desired.bin_dir}/psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
-        target = ["-h", server.socket_dir, "-p", server.port]
-        done = self.system.run([*argv, *target], feed=QUESTION, timeout=30)
-        if done.returncode == 0:
-            answer: dict[str, Any] = json.loads(done.stdout)
-            return answer
-        busy = ("starting up", "shutting down", "not yet accepting", "not accepting", "No such file")
-        if any(word in done.stderr for word in busy) or not server.port:
-            return None
-        raise Refusal(
-            f"{self.system.host}: the running server cannot be asked over its socket "
-            f"({text.first_line(done.stderr)}): let pg_hba.conf have the line local all postgres peer."
+            data_size=host_system.tree_size(desired.data_dir) if desired.in_place else 0,
         )
 
     def _config(self, answer: dict[str, Any]) -> Config:
@@ -189,7 +95,7 @@ class Host:
         )
         if answer:
             settings, files = answer["settings"], answer["files"]
-            values = {name: settings[name] for name in (*MATCHED_SETTINGS, "hot_standby", "data_directory")}
+            values = {name: settings[name] for name in READ}
             values |= {name: files.get(name, ("", ""))[0] for name in UPSTREAM}
             config = replace(config, source=next((files[name][1] for name in UPSTREAM if name in files), ""))
             registered = settings["config_file"] == desired.config_file
@@ -205,6 +111,7 @@ class Host:
             conninfo=values["primary_conninfo"],
             slot=values["primary_slot_name"],
             hot_standby=values["hot_standby"] == "on",
+            restore_command=values["restore_command"],
             limits=tuple((name, int(values[name])) for name in MATCHED_SETTINGS),
         )
 
@@ -215,12 +122,7 @@ class Host:
         return "half" if found == os.path.realpath(self.desired.scratch) else "elsewhere"
 
     def _configured(self, config_file: str) -> dict[str, str]:
-        """Let the server itself say what it makes of its files, includes and postgresql.auto.conf."""
-        names = ("data_directory", "hot_standby", *UPSTREAM, *MATCHED_SETTINGS)
-        # -C wants to know of an access file, and reads none.
-        options = [f"config_file={config_file}", "hba_file=/dev/null", "ident_file=/dev/null"]
-        arguments = [part for option in options for part in ("-c", option)]
-        return {name: self._run_pg("postgres", "-C", name, *arguments).strip() for name in names}
+        return {name: self.local.setting(name, config_file) for name in READ}
 
     def _configured_before_registration(self) -> dict[str, str]:
         """Foretell the settings of a cluster that is yet to be registered: conf.d may be there already."""
@@ -236,64 +138,26 @@ class Host:
             os.chmod(file.name, 0o644)
             return self._configured(file.name)
 
-    def _run_pg(self, program: str, *arguments: str) -> str:
-        done = self.system.run([f"{self.desired.bin_dir}/{program}", *arguments], timeout=60)
-        if done.returncode:
-            raise Refusal(f"{self.system.host}: {program} said: {text.first_line(done.stderr)}.")
-        return done.stdout
-
     @property
     def _auto_conf(self) -> str:
         return f"{self.desired.data_dir}/postgresql.auto.conf"
 
-    # -- the marker, and the processes it records
-
-    def _marker(self) -> tuple[Marker | None, dict[str, Any]]:
-        content = host_system.read_or_empty(self.desired.marker)
-        if not content:
-            return None, {}
-        try:
-            note: dict[str, Any] = json.loads(content)
-            return Marker(note["phase"], note["system_identifier"], note["slot"], note["slot_lsn"]), note
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refusal(
-                f"{self.system.host}: {self.desired.marker} cannot be read: if no clone is "
-                "under way, remove it and "
-                f"{self.desired.staging}, and run again."
-            ) from error
-
-    def _write_note(self, marker: Marker, processes: tuple[Process, ...] = ()) -> None:
-        note = {
-            "phase": marker.phase,
-            "system_identifier": marker.system_identifier,
-            "slot": marker.slot,
-            "slot_lsn": marker.slot_lsn,
-            "boot": host_system.boot_id(),
-            "processes": [[process.pid, process.started] for process in processes],
-        }
-        self.system.write(self.desired.marker, json.dumps(note) + "\n", 0o600)
-
-    def _orphans(self) -> tuple[Process, ...]:
-        _marker, note = self._marker()
-        if note.get("boot") != host_system.boot_id():
-            return ()
-        recorded = [Process(pid, started) for pid, started in note["processes"]]
-        living = {process for process in recorded if process.lives()}
-        # The first one leads the session; while it lives, a child it made since belongs to us too.
-        if recorded and recorded[0] in living:
-            living.update(recorded[0].session())
-        return tuple(sorted(living, key=lambda process: process.pid))
+    # -- the note
 
     def write_marker(self, marker: Marker) -> None:
-        self._write_note(marker)
+        self.notes.write(marker)
 
     def remove_marker(self) -> None:
-        os.unlink(self.desired.marker)
-        host_system.sync_dir(os.path.dirname(self.desired.marker))
+        self.notes.remove()
 
     def end_orphans(self) -> None:
-        host_system.end(self._orphans())
+        host_system.end(self.notes.orphans())
         self._await_free_slot()
+
+    def _marker(self) -> Marker:
+        if (marker := self.notes.marker()) is None:
+            raise Refusal(f"{self.system.host}: {self.desired.marker} has vanished: run again.")
+        return marker
 
     # -- preparing
 
@@ -323,51 +187,41 @@ class Host:
     def create_slot(self) -> None:
         self.primary.create_slot()
 
+    def drop_slot(self) -> None:
+        self._await_free_slot()
+        self.primary.drop_slot()
+
     # -- cloning
 
     def discard_staging(self) -> None:
         host_system.remove_tree(self.desired.staging)
 
+    def empty_data(self) -> None:
+        host_system.empty_dir(self.desired.data_dir)
+
     def copy(self) -> None:
-        desired = self.desired
-        marker, _note = self._marker()
-        if marker is None:
-            raise Refusal(f"{self.system.host}: {desired.marker} has vanished: run again.")
-        self.system.make_dir(os.path.dirname(desired.staging))
-        self.system.make_dir(desired.staging, 0o700)
-        with tempfile.TemporaryFile() as errors:
-            process = self.system.start_gated(self._base_backup(), errors)
-            with host_system.ended_on_exit(process) as leader:
-                self._write_note(marker, (leader,))
-                self.system.open_gate(process)
-                self._watch(process, leader, marker)
-            errors.seek(0)
-            complaint = errors.read().decode(errors="replace")
-        if process.returncode:
-            last = complaint.strip().splitlines()[-1:] or ["it was ended"]
-            raise Refusal(f"{self.system.host}: the base backup of {desired.primary} failed: {last[0]}.")
-        self.copied_bytes = host_system.tree_size(desired.staging)
+        desired, marker = self.desired, self._marker()
+        target = desired.copy_target
+        self.system.make_dir(os.path.dirname(target))
+        self.system.make_dir(target, 0o700)
+        total = self.primary.observe().size
+        status, said = self.notes.run(
+            self._base_backup(), marker, lambda: Progress(host_system.tree_size(target), total)
+        )
+        if status:
+            raise Refusal(f"{self.system.host}: the base backup of {desired.primary} failed: {said}.")
+        self.copied_bytes = host_system.tree_size(target)
         # A standby before it gets its name: so it can never be started as a second primary.
-        self._make_standby(desired.staging)
+        self._make_standby(target)
         slot_lsn = self._await_free_slot()
-        self._write_note(replace(marker, phase="copied", slot_lsn=slot_lsn))
+        self.notes.write(replace(marker, phase="copied", slot_lsn=slot_lsn))
 
     def _base_backup(self) -> list[str]:
         desired = self.desired
         source = text.conninfo(desired, application_name="pg_basebackup", keepalives_idle="30")
-        argv = [f"{desired.bin_dir}/pg_basebackup", "-d", source, "-D", desired.staging, "-X", "stream"]
+        argv = [f"{desired.bin_dir}/pg_basebackup", "-d", source, "-D", desired.copy_target, "-X", "stream"]
         argv += ["-S", desired.slot, f"--checkpoint={desired.checkpoint}", "--no-password"]
         return argv + ([f"--max-rate={desired.max_rate}"] if desired.max_rate else [])
-
-    def _watch(self, process: subprocess.Popen[bytes], leader: Process, marker: Marker) -> None:
-        """Wait for the base backup, and record the child it makes for the WAL."""
-        recorded: tuple[Process, ...] = (leader,)
-        while process.poll() is None:
-            children = tuple(member for member in leader.session() if member != leader)
-            if (leader, *children) != recorded:
-                recorded = (leader, *children)
-                self._write_note(marker, recorded)
-            time.sleep(0.2)
 
     def _await_free_slot(self) -> int:
         """Wait until the primary has noticed that the slot's client is gone; return where its WAL begins."""
@@ -395,11 +249,62 @@ class Host:
         desired = self.desired
         if os.path.isdir(desired.data_dir):
             if os.listdir(desired.data_dir):
-                os.rename(desired.data_dir, f"{desired.data_dir}.old-{time.strftime('%Y%m%dT%H%M%S')}")
+                aside = f"{desired.data_dir}.old-{time.strftime('%Y%m%dT%H%M%S')}"
+                self.notes.write(replace(self._marker(), replaced=aside))
+                os.rename(desired.data_dir, aside)
+                self.replaced = aside
             else:
                 os.rmdir(desired.data_dir)
         os.rename(desired.staging, desired.data_dir)
         host_system.sync_dir(os.path.dirname(desired.data_dir))
+
+    def remove_replaced(self) -> None:
+        marker = self._marker()
+        # The note may have been edited; what is removed is only ever a name that this module gives.
+        if not marker.replaced.startswith(f"{self.desired.data_dir}.old-"):
+            raise Impossible("the name of the data that were set aside")
+        host_system.remove_tree(marker.replaced)
+        self.notes.write(replace(marker, replaced=""))
+        self.replaced = ""
+
+    # -- rewinding
+
+    def rewind(self, marker: Marker) -> None:
+        """Undo what the primary does not have. From the first change to the end the data are of no use."""
+        desired = self.desired
+        primary = self.primary.observe()
+        if primary.checkpoint_timeline < primary.timeline:
+            # pg_rewind reads the timeline from the last checkpoint, which may be from before the promotion.
+            self.primary.checkpoint()
+        self._recover_alone()
+        source = text.conninfo(desired, application_name="pg_rewind", dbname="postgres")
+        argv = [f"{desired.bin_dir}/pg_rewind", "-D", desired.data_dir, f"--source-server={source}"]
+        argv.append(f"--config-file={desired.config_file}")
+        tried = self.system.run([*argv, "--dry-run"])
+        if tried.returncode:
+            raise Refusal(
+                f"{self.system.host}: pg_rewind cannot rewind {desired.data_dir} onto {desired.primary} "
+                f"({text.last_error(tried.stderr)}): nothing was changed; set on_diverged=reclone."
+            )
+        status, said = self.notes.run(argv, marker)
+        if status:
+            raise Refusal(
+                f"{self.system.host}: pg_rewind failed half-way, and {desired.data_dir} is of no use any "
+                f"more ({said}): set on_diverged=reclone, and run again."
+            )
+        self._make_standby(desired.data_dir)
+        self.notes.write(replace(marker, phase="rewound"))
+
+    def _recover_alone(self) -> None:
+        """Bring a server that crashed to an end in good order, without letting anybody in.
+
+        pg_rewind would do so itself, but not in the dry run that comes first.
+        """
+        if self.local.control().state in ("shut down", "shut down in recovery"):
+            return
+        desired = self.desired
+        single = ["--single", "-F", "-D", desired.data_dir, "-c", f"config_file={desired.config_file}"]
+        self.local.run("postgres", *single, "template1", timeout=desired.timeout)
 
     # -- running
 
@@ -411,14 +316,18 @@ class Host:
     def start(self) -> None:
         self.service.start()
 
+    def stop(self) -> None:
+        """Stop the server in good order, clients or not."""
+        self.service.stop()
+
     def reload(self) -> None:
         def in_force() -> str | None:
-            local, _socket = self._local()
+            local, _answer = self.local.observe()
             # While it is starting it cannot be asked; the wait for streaming proves it instead.
             told = local.server != "up" or settings_in_force(local, self.desired)
             return None if told else "the new settings are not in force"
 
-        if postmaster := self._postmaster():
+        if postmaster := self.local.postmaster():
             os.kill(postmaster.pid, signal.SIGHUP)
         self._until(in_force, SECONDS_TO_RELOAD)
 
@@ -427,10 +336,10 @@ class Host:
         target = self.primary.observe().lsn
 
         def arrived() -> str | None:
-            found = self._postmaster()
+            found = self.local.postmaster()
             if found is None:
                 return "the server has stopped"
-            answer = self._ask(found)
+            answer = self.local.ask(found)
             if answer is None:
                 return "the server takes no questions yet"
             receiver = text.receiver_from_row(answer["receiver"])
@@ -458,17 +367,3 @@ class Host:
                     f"{reason}{f', and its log says: {said}' if said else ''} (see {log})."
                 )
             time.sleep(0.3)
-
-
-def _classify(path: str) -> Data:
-    if not os.path.lexists(path):
-        return "absent"
-    if not os.path.isdir(path):
-        return "unknown"
-    names = os.listdir(path)
-    if not names:
-        return "empty"
-    if os.path.exists(f"{path}/global/pg_control"):
-        return "cluster"
-    # A base backup brings this first and pg_control last.
-    return "partial" if "backup_label" in names else "unknown"

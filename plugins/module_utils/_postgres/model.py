@@ -27,38 +27,31 @@ PRIMARY_STATES = frozenset({"in production", "shut down", "shutting down", "in c
 
 
 @dataclass(frozen=True)
-class Desired:
-    """The module's options, with the paths that follow from them."""
+class Place:
+    """One cluster of this host, named and laid out as Debian does it."""
 
     version: int
     cluster: str
     data_dir: str
     config_dir: str
-    primary_host: str
-    primary_port: int
-    replication_user: str
-    replication_password: str | None = field(repr=False)
-    slot: str
-    application_name: str
-    checkpoint: str
-    max_rate: str | None
-    min_free_pct: int
-    timeout: int
-    sslmode: str
-    sslrootcert: str | None
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Desired:
+    def of(cls, params: Mapping[str, Any]) -> Place:
+        return cls(**cls.paths(params))
+
+    @staticmethod
+    def paths(params: Mapping[str, Any]) -> dict[str, Any]:
         version, cluster = params["version"], params["cluster"]
-        taken = dict(params)
-        taken["data_dir"] = (params["data_dir"] or f"/var/lib/postgresql/{version}/{cluster}").rstrip("/")
-        taken["config_dir"] = (params["config_dir"] or f"/etc/postgresql/{version}/{cluster}").rstrip("/")
-        taken["application_name"] = params["application_name"] or params["slot"]
-        return cls(**taken)
+        return {
+            "version": version,
+            "cluster": cluster,
+            "data_dir": (params["data_dir"] or f"/var/lib/postgresql/{version}/{cluster}").rstrip("/"),
+            "config_dir": (params["config_dir"] or f"/etc/postgresql/{version}/{cluster}").rstrip("/"),
+        }
 
     @property
-    def primary(self) -> str:
-        return f"{self.primary_host}:{self.primary_port}"
+    def name(self) -> str:
+        return f"PostgreSQL {self.version}/{self.cluster}"
 
     @property
     def bin_dir(self) -> str:
@@ -77,23 +70,64 @@ class Desired:
     def config_file(self) -> str:
         return f"{self.config_dir}/postgresql.conf"
 
+    # Beside the data directory, so that a base backup, which would carry it along, never contains it.
+    @property
+    def marker(self) -> str:
+        return f"{self.data_dir}.clone.json"
+
+
+@dataclass(frozen=True)
+class Desired(Place):
+    """The options of postgres_replica, with the paths that follow from them."""
+
+    primary_host: str
+    primary_port: int
+    replication_user: str
+    replication_password: str | None = field(repr=False)
+    slot: str
+    application_name: str
+    checkpoint: str
+    max_rate: str | None
+    min_free_pct: int
+    timeout: int
+    sslmode: str
+    sslrootcert: str | None
+    on_diverged: Literal["fail", "rewind", "reclone"] = "fail"
+    on_foreign: Literal["fail", "reclone"] = "fail"
+    on_lost_slot: Literal["fail", "reclone"] = "fail"
+    on_split_brain: Literal["fail", "stop"] = "fail"
+    strategy: Literal["staging", "in_place"] = "staging"
+    keep_replaced: bool = True
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Desired:
+        name = params["application_name"] or params["slot"]
+        return cls(**{**params, **cls.paths(params), "application_name": name})
+
+    @property
+    def primary(self) -> str:
+        return f"{self.primary_host}:{self.primary_port}"
+
+    @property
+    def in_place(self) -> bool:
+        return self.strategy == "in_place"
+
     @property
     def settings_file(self) -> str:
         return f"{self.config_dir}/conf.d/50-replication.conf"
 
-    # Everything the module keeps stands beside the data directory, so that a rename stays on one
-    # filesystem and a base backup, which would carry it along, never contains it.
+    # These too stand beside the data directory; so a rename stays on one filesystem.
     @property
     def passfile(self) -> str:
         return f"{self.data_dir}.passfile"
 
     @property
-    def marker(self) -> str:
-        return f"{self.data_dir}.clone.json"
-
-    @property
     def staging(self) -> str:
         return f"{self.data_dir}.new"
+
+    @property
+    def copy_target(self) -> str:
+        return self.data_dir if self.in_place else self.staging
 
     @property
     def scratch(self) -> str:
@@ -109,6 +143,11 @@ class Control:
     system_identifier: str
     timeline: int
     lsn: int
+    checkpoint_lsn: int = 0
+    checkpoint_timeline: int = 0
+    segment_size: int = 16 << 20
+    # Without either, changes of hint bits leave no trace in the WAL, and pg_rewind could not find them.
+    hints_logged: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,7 +170,12 @@ class Local:
     major: int | None = None
     system_identifier: str | None = None
     timeline: int = 0
+    # How far the WAL is known here, and how far it was replayed: only what was replayed cannot be taken back.
     lsn: int = 0
+    replayed: int = 0
+    # Where the WAL of a former primary ends, if it was shut down in good order.
+    shutdown_end: int = 0
+    hints_logged: bool = True
     control_state: str = ""
     backup_label: bool = False
     standby_signal: bool = False
@@ -166,6 +210,7 @@ class Config:
     owned: bool = False
     auto_clean: bool = True
     hot_standby: bool = True
+    restore_command: str = ""
     limits: tuple[tuple[str, int], ...] = ()
 
 
@@ -200,16 +245,29 @@ class Primary:
     unreadable: tuple[str, ...] = ()
     our_address: str = ""
     slot: Slot | None = None
+    # Where the oldest WAL begins that is still there; 0 where the role may not know.
+    oldest_wal: int = 0
+    segment_size: int = 16 << 20
+    # What pg_rewind needs of the primary.
+    checkpoint_timeline: int = 0
+    may_checkpoint: bool = True
+    rewind_denied: tuple[str, ...] = ()
+    full_page_writes: bool = True
 
 
 @dataclass(frozen=True)
 class Marker:
-    """The note of a clone that has begun and not been seen to stream."""
+    """The note of a clone or rewind that has begun and not been seen to stream."""
 
-    phase: Literal["copying", "copied"]
+    phase: Literal["copying", "copied", "rewinding", "rewound"]
     system_identifier: str
     slot: str
     slot_lsn: int = 0
+    in_place: bool = False
+    # The data that were found are given up. Said once, it holds until the copy has taken their place.
+    replaces: bool = False
+    # Where they were set aside.
+    replaced: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,3 +285,5 @@ class State:
     disk_total: int = 0
     # Leftovers that the plan removes before it copies are counted as free.
     disk_free: int = 0
+    # What cloning in place would free.
+    data_size: int = 0

@@ -10,11 +10,13 @@ from typing import Any, Literal
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
-    data_is_ours_to_replace,
     needs_copy,
+    nothing_here,
     settings_in_force,
     settings_on_disk,
+    staging_is_ours,
     streams,
+    to_replace,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     Desired,
@@ -29,32 +31,70 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps imp
     Copy,
     CreateSlot,
     DiscardStaging,
+    DropSlot,
+    EmptyData,
     EndOrphans,
     MarkClone,
     Register,
     Reload,
     RemoveMarker,
+    RemoveReplaced,
+    Rewind,
     Start,
+    Stop,
     Swap,
     WritePassfile,
     WriteSettings,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import torn, unfit, way
 
-Action = Literal["none", "configure", "clone"]
+Action = Literal["none", "configure", "clone", "rewind", "reclone"]
 
 
 def _mark(state: State, desired: Desired) -> MarkClone | None:
-    begun = state.marker is not None and state.marker.phase == "copying"
-    fits = state.marker is not None and state.marker.slot == desired.slot
-    if not needs_copy(state, desired) or (begun and fits):
+    if not needs_copy(state, desired):
         return None
-    return MarkClone(desired, Marker("copying", state.primary.system_identifier, desired.slot))
+    begun, has_data = state.marker, state.local.data == "cluster"
+    replaces = has_data or (begun is not None and begun.replaces)
+    wanted = Marker(
+        "copying",
+        state.primary.system_identifier,
+        desired.slot,
+        in_place=desired.in_place,
+        replaces=replaces,
+        replaced=begun.replaced if begun else "",
+    )
+    return None if begun == wanted else MarkClone(desired, wanted)
 
 
 def _stale_staging(state: State, desired: Desired) -> bool:
-    ours = state.staging and state.marker is not None
-    return ours and (needs_copy(state, desired) or state.local.data == "cluster")
+    return staging_is_ours(state) and (needs_copy(state, desired) or not to_replace(state, desired))
+
+
+def _empty(state: State, desired: Desired) -> EmptyData | None:
+    full = desired.in_place and state.local.data not in ("absent", "empty")
+    return EmptyData(desired) if full and needs_copy(state, desired) else None
+
+
+def _drop(state: State, desired: Desired) -> DropSlot | None:
+    # It can never be used again, whatever becomes of the data.
+    lost = state.primary.slot is not None and state.primary.slot.wal_status == "lost"
+    return DropSlot(desired) if lost else None
+
+
+def _rewind(state: State, desired: Desired) -> Rewind | None:
+    if way(state, desired) != "rewind":
+        return None
+    return Rewind(desired, Marker("rewinding", state.primary.system_identifier, desired.slot))
+
+
+def _to_be_stopped(state: State, desired: Desired) -> bool:
+    return state.local.server != "down" and way(state, desired) != "follow"
+
+
+def _set_aside(state: State, desired: Desired) -> bool:
+    return state.marker is not None and state.marker.replaced != "" and not desired.keep_replaced
 
 
 # In the order of their doing; a step is planned when it is still wanting after the ones before it. So
@@ -63,16 +103,22 @@ CANDIDATES: tuple[Callable[[State, Desired], Step[State, Actions] | None], ...] 
     lambda s, d: Register(d) if s.config.registration in ("missing", "half") else None,
     lambda s, d: None if s.passfile else WritePassfile(d),
     lambda s, d: EndOrphans(d) if s.orphans else None,
-    lambda s, d: CreateSlot(d) if s.primary.slot is None else None,
+    # That the data are given up is noted before anything is done that cannot be taken back.
     _mark,
+    lambda s, d: Stop(d) if _to_be_stopped(s, d) else None,
+    _drop,
+    lambda s, d: CreateSlot(d) if s.primary.slot is None else None,
     lambda s, d: DiscardStaging(d) if _stale_staging(s, d) else None,
+    _empty,
     lambda s, d: Copy(d) if needs_copy(s, d) else None,
-    lambda s, d: Swap(d) if data_is_ours_to_replace(s.local) else None,
+    lambda s, d: Swap(d) if to_replace(s, d) else None,
+    _rewind,
     lambda s, d: None if settings_on_disk(s, d) else WriteSettings(d),
     lambda s, d: Start(d) if s.local.server == "down" else None,
     # A server that is starting cannot say what it has read; to have it read again is harmless.
     lambda s, d: Reload(d) if s.local.server != "down" and not settings_in_force(s.local, d) else None,
     lambda s, d: None if streams(s, d) else AwaitStreaming(d),
+    lambda s, d: RemoveReplaced(d) if _set_aside(s, d) else None,
     lambda s, d: RemoveMarker(d) if s.marker else None,
 )
 
@@ -93,7 +139,13 @@ def plan(state: State, desired: Desired) -> tuple[Step[State, Actions], ...]:
 def action(state: State, desired: Desired) -> tuple[Action, str]:
     """Name what the plan amounts to, and why."""
     local = state.local
-    if data_is_ours_to_replace(local):
+    if (chosen := way(state, desired)) != "follow":
+        wrong_data = unfit(state, desired)
+        return (
+            chosen,
+            wrong_data.because if wrong_data else f"{desired.data_dir} was given up by an earlier run",
+        )
+    if nothing_here(local):
         why = {"absent": "there is no", "empty": "nothing is in", "partial": "a clone stopped half-way in"}
         reason = f"{why[local.data]} {desired.data_dir}"
         if state.marker:
@@ -117,7 +169,7 @@ def action(state: State, desired: Desired) -> tuple[Action, str]:
     return ("configure", ", ".join(wrong)) if wrong else ("none", f"it streams from {desired.primary}")
 
 
-def report(outcome: Outcome[State], desired: Desired, copied_bytes: int) -> dict[str, Any]:
+def report(outcome: Outcome[State], desired: Desired, copied_bytes: int, replaced: str) -> dict[str, Any]:
     """Return the module's result; a check run foretells the bytes by the size of the primary."""
     name, reason = action(outcome.before, desired)
     return {
@@ -127,6 +179,7 @@ def report(outcome: Outcome[State], desired: Desired, copied_bytes: int) -> dict
         "actions": list(outcome.actions),
         "before": view(outcome.before),
         "after": view(outcome.after),
+        "replaced": replaced or None,
         "bytes": copied_bytes or (outcome.before.primary.size if needs_copy(outcome.before, desired) else 0),
     }
 
@@ -135,7 +188,7 @@ def view(state: State) -> dict[str, str | int | None]:
     """Return what is told of a state. Connection strings are not: somebody may have put a password there."""
     local = state.local
     return {
-        "state": _state_name(local),
+        "state": "broken" if torn(state) else _state_name(local),
         "system_identifier": local.system_identifier,
         "timeline": local.timeline or None,
         "lsn": lsn_to_text(local.lsn) if local.lsn else None,

@@ -21,6 +21,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text impo
     first_line,
     history_from_text,
     lsn_from_text,
+    oldest_wal,
 )
 
 try:
@@ -33,7 +34,14 @@ else:
 
 DATABASE = "postgres"
 SECONDS_TO_CONNECT = 10
-DUPLICATE_OBJECT = "42710"
+DUPLICATE_OBJECT, UNDEFINED_OBJECT = "42710", "42704"
+# What pg_rewind calls on the server that it rewinds onto.
+REWIND_FUNCTIONS = (
+    "pg_ls_dir(text, boolean, boolean)",
+    "pg_read_binary_file(text)",
+    "pg_read_binary_file(text, bigint, bigint, boolean)",
+    "pg_stat_file(text, boolean)",
+)
 
 # One question, so that everything in the answer is of one moment.
 QUESTION = """
@@ -51,6 +59,14 @@ SELECT json_build_object(
       WHEN has_database_privilege(oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'MEMBER')
       THEN pg_database_size(oid) END)
     FROM pg_database),
+  'wal_bytes', pg_size_bytes(current_setting('wal_segment_size')),
+  'oldest_wal', CASE WHEN has_function_privilege('pg_ls_waldir()', 'EXECUTE') THEN (
+    SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') END,
+  'checkpoint_timeline', (SELECT timeline_id FROM pg_control_checkpoint()),
+  'may_checkpoint', pg_has_role('pg_checkpoint', 'USAGE'),
+  'denied', (
+    SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM unnest(%(rewind)s::text[]) AS name
+    WHERE NOT has_function_privilege(name, 'EXECUTE')),
   'slot', (
     SELECT json_build_object(
       'kind', s.slot_type, 'active', s.active, 'wal_status', s.wal_status, 'restart_lsn', s.restart_lsn,
@@ -99,6 +115,12 @@ class PrimaryServer:
             unreadable=tuple(sorted(name for name, size in sizes.items() if size is None)),
             our_address=answer["our_address"],
             slot=_slot(answer["slot"]),
+            oldest_wal=oldest_wal(answer["oldest_wal"], answer["wal_bytes"]),
+            segment_size=answer["wal_bytes"],
+            checkpoint_timeline=answer["checkpoint_timeline"],
+            may_checkpoint=answer["may_checkpoint"],
+            rewind_denied=tuple(answer["denied"]),
+            full_page_writes=settings["full_page_writes"] == "on",
         )
 
     def slot(self) -> Slot | None:
@@ -114,10 +136,27 @@ class PrimaryServer:
                 if error.sqlstate != DUPLICATE_OBJECT:
                     raise
 
-    def _ask(self) -> dict[str, Any]:
-        names = [*MATCHED_SETTINGS, "wal_level", "max_wal_size"]
+    def drop_slot(self) -> None:
+        name = sql.Identifier(self.desired.slot)
+        with self._connect("replication") as connection:
+            try:
+                connection.execute(sql.SQL("DROP_REPLICATION_SLOT {}").format(name))
+            except psycopg.Error as error:
+                if error.sqlstate != UNDEFINED_OBJECT:
+                    raise
+
+    def checkpoint(self) -> None:
         with self._connect(DATABASE) as connection:
-            row = connection.execute(QUESTION, {"names": names, "slot": self.desired.slot}).fetchone()
+            connection.execute("CHECKPOINT")
+
+    def _ask(self) -> dict[str, Any]:
+        asked = {
+            "names": [*MATCHED_SETTINGS, "wal_level", "max_wal_size", "full_page_writes"],
+            "slot": self.desired.slot,
+            "rewind": list(REWIND_FUNCTIONS),
+        }
+        with self._connect(DATABASE) as connection:
+            row = connection.execute(QUESTION, asked).fetchone()
         answer: dict[str, Any] = row[0] if row else {}
         return answer
 

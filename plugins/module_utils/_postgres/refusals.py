@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
-    data_is_ours_to_replace,
     held_by_us,
     needs_copy,
+    staging_is_ours,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, State
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo, lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, State
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import torn, unfit, way
 
 OLDEST_VERSION = 15
 # pg_basebackup -X stream holds two connections: one for the files, one for the WAL written meanwhile.
@@ -63,59 +64,93 @@ def _refuse_primary(state: State, desired: Desired) -> str | None:
 def _refuse_identity(state: State, desired: Desired) -> str | None:
     local = state.local
     if local.data == "unknown":
-        return (
-            f"{desired.data_dir} holds files that are no PostgreSQL data: empty it or correct data_dir; "
-            "this module removes no data"
-        )
+        return f"{desired.data_dir} holds files that are no PostgreSQL data: empty it or correct data_dir"
     if local.data == "partial" and local.server != "down":
         return f"a server runs on the half-made {desired.data_dir}: stop {desired.unit} and run again"
-    if local.data == "cluster" and local.system_identifier != state.primary.system_identifier:
+    if local.server != "down" and not local.in_recovery and not standby_starting(local):
+        return _refuse_second_primary(state, desired)
+    return None
+
+
+def standby_starting(local: Local) -> bool:
+    return local.server == "starting" and local.standby_signal
+
+
+def _refuse_second_primary(state: State, desired: Desired) -> str | None:
+    """A running primary is only stopped by order, and where the other one is proved to be its successor."""
+    local, primary = state.local, state.primary
+    beside = f"{desired.data_dir} runs as a primary beside the primary {desired.primary}"
+    if local.system_identifier != primary.system_identifier:
         return (
-            f"{desired.data_dir} belongs to another database system ({local.system_identifier}; the primary "
-            f"{desired.primary} is {state.primary.system_identifier}): if nobody needs "
-            "it, stop the cluster, move "
-            "data_dir away and run again; else correct primary_host"
+            f"{beside}, and of another database system ({local.system_identifier}, not "
+            f"{primary.system_identifier}): if nobody needs it, stop {desired.unit} and run again with "
+            "on_foreign=reclone; else correct primary_host"
         )
-    if (
-        local.server != "down"
-        and not local.in_recovery
-        and (local.server == "up" or not local.standby_signal)
-    ):
+    succeeded = local.timeline < primary.timeline and local.timeline in dict(primary.history)
+    if not succeeded:
         return (
-            f"{desired.data_dir} runs as a primary beside the primary {desired.primary} "
-            "(split brain): decide which "
-            "one keeps its writes and fence the other, or correct primary_host; nothing was stopped"
+            f"{beside} (split brain), and no timeline tells which one took over: decide which one keeps its "
+            "writes and stop the other, or correct primary_host; nothing was stopped"
+        )
+    if desired.on_split_brain == "fail":
+        return (
+            f"{beside}, which took over from it at timeline {primary.timeline} (split brain): fence it, or "
+            "set on_split_brain=stop to have it stopped, and on_diverged to say what becomes of its writes"
         )
     return None
 
 
-BY_HAND = "this version neither rewinds nor clones over data: move data_dir away by hand and run again"
+def _refuse_data(state: State, desired: Desired) -> str | None:
+    """The data that are here cannot follow, and nothing allows to give them up."""
+    if way(state, desired) == "reclone":
+        return None
+    if torn(state):
+        return (
+            f"an earlier pg_rewind broke off in {desired.data_dir}, which is of no use any more: set "
+            "on_diverged=reclone and run again"
+        )
+    wrong = unfit(state, desired)
+    if wrong is None:
+        return None
+    if way(state, desired) == "rewind":
+        return _refuse_rewind(state, desired)
+    if wrong.option == "on_foreign":
+        remedy = "if nobody needs these data, set on_foreign=reclone; else correct primary_host or data_dir"
+    elif wrong.option == "on_lost_slot":
+        remedy = "set on_lost_slot=reclone, or give it a restore_command for an archive that has it"
+    elif wrong.rewindable:
+        remedy = (
+            "correct primary_host, or set on_diverged=rewind or reclone to give up what only this host has"
+        )
+    else:
+        remedy = (
+            "correct primary_host, or set on_diverged=reclone to give up what only this host has "
+            "(pg_rewind does not see a divergence within one timeline)"
+        )
+    return f"{wrong.because}: {remedy}"
 
 
-def _refuse_divergence(state: State, desired: Desired) -> str | None:
+def _refuse_rewind(state: State, desired: Desired) -> str | None:
     local, primary = state.local, state.primary
-    if local.data != "cluster":
-        return None
-    here = f"{desired.data_dir} is at {lsn_to_text(local.lsn)} on timeline {local.timeline}"
-    there = f"the primary {desired.primary} at {lsn_to_text(primary.lsn)} on timeline {primary.timeline}"
-    if local.timeline > primary.timeline:
-        return f"{here}, ahead of {there}: correct primary_host if that one was replaced; {BY_HAND}"
-    if local.timeline == primary.timeline:
-        if local.was_primary:
-            return (
-                f"{here} and was a primary itself, so its WAL may differ from that of "
-                f"{desired.primary}: {BY_HAND}"
-            )
-        if local.lsn > primary.lsn:
-            return f"{here}, past {there}: the primary lost WAL that this standby has; {BY_HAND}"
-        return None
-    left = dict(primary.history).get(local.timeline)
-    if left is None:
-        return f"{here}, which is not in the history of {there}: {BY_HAND}"
-    if local.was_primary:
-        return f"{here} and was the primary before {desired.primary} took over: {BY_HAND}"
-    if local.lsn > left:
-        return f"{here}, past {lsn_to_text(left)} where {desired.primary} left that timeline: {BY_HAND}"
+    if not local.hints_logged:
+        return (
+            f"{desired.data_dir} has neither checksums nor wal_log_hints, so pg_rewind cannot tell what "
+            "changed there: set on_diverged=reclone"
+        )
+    if primary.rewind_denied:
+        functions = ", ".join(primary.rewind_denied)
+        return (
+            f"{desired.replication_user} may not call what pg_rewind calls on {desired.primary}: "
+            f"GRANT EXECUTE ON FUNCTION {functions} TO {desired.replication_user} in its database postgres, "
+            "or set on_diverged=reclone"
+        )
+    if not primary.full_page_writes:
+        return f"full_page_writes is off on {desired.primary}, and pg_rewind needs it: turn it on there"
+    if primary.checkpoint_timeline < primary.timeline and not primary.may_checkpoint:
+        return (
+            f"{desired.primary} has made no checkpoint since it took over, and {desired.replication_user} "
+            f"may order none: run CHECKPOINT there, or GRANT pg_checkpoint TO {desired.replication_user}"
+        )
     return None
 
 
@@ -132,14 +167,6 @@ def _refuse_slot(state: State, desired: Desired) -> str | None:
             "standby needs its own; choose "
             "another slot, or end that client"
         )
-    if slot.wal_status == "lost":
-        remedy = (
-            f"drop the slot on {desired.primary} and run again"
-            if data_is_ours_to_replace(state.local)
-            else f"dropping it alone does not help: drop it on {desired.primary}, move "
-            "data_dir away and run again"
-        )
-        return f"slot={desired.slot} on {desired.primary} has lost the WAL this standby needs: {remedy}"
     return None
 
 
@@ -182,7 +209,8 @@ def _refuse_settings(state: State, desired: Desired) -> str | None:
 
 
 def _refuse_pause(state: State, desired: Desired) -> str | None:
-    if state.local.in_recovery and state.local.replay != "not paused":
+    to_be_stopped = way(state, desired) != "follow"
+    if state.local.in_recovery and state.local.replay != "not paused" and not to_be_stopped:
         return (
             f"replay of {desired.unit} is {state.local.replay}: if that is not on purpose, run "
             "SELECT pg_wal_replay_resume() there"
@@ -194,13 +222,13 @@ def _refuse_clone(state: State, desired: Desired) -> str | None:
     if not needs_copy(state, desired):
         return None
     local, primary = state.local, state.primary
-    if local.symlink or local.mount_point:
+    if (local.symlink or local.mount_point) and not desired.in_place:
         what = "a symbolic link" if local.symlink else "a mount point"
         return (
-            f"{desired.data_dir} is {what} and cannot be renamed: set data_dir to a "
+            f"{desired.data_dir} is {what} and cannot be renamed: set strategy=in_place, or data_dir to a "
             "plain directory beneath it"
         )
-    if state.staging and state.marker is None:
+    if state.staging and not staging_is_ours(state):
         return f"{desired.staging} exists and is not ours: move it away and run again"
     if primary.senders_free < SENDERS_FOR_A_CLONE and not state.orphans:
         return (
@@ -228,14 +256,20 @@ def _refuse_disk(state: State, desired: Desired) -> str | None:
             f"checked: GRANT pg_read_all_stats TO {desired.replication_user} there, or set min_free_pct=0"
         )
     need = primary.size + primary.wal_size
-    left = state.disk_free - need
+    free = state.disk_free + (state.data_size if desired.in_place else 0)
+    left = free - need
     if left * 100 < state.disk_total * desired.min_free_pct:
         return (
-            f"the clone needs {need >> 20} MiB and {state.disk_free >> 20} MiB are free "
-            f"at {desired.data_dir}, which "
+            f"the clone needs {need >> 20} MiB and {free >> 20} MiB are free at {desired.data_dir}, which "
             f"leaves less than min_free_pct={desired.min_free_pct}: make room, or lower it"
+            f"{_in_place_hint(state, desired)}"
         )
     return None
+
+
+def _in_place_hint(state: State, desired: Desired) -> str:
+    has_data = state.local.data == "cluster" and not desired.in_place
+    return ", or set strategy=in_place to remove the old data first" if has_data else ""
 
 
 # The gravest first, for one sentence is said.
@@ -243,7 +277,7 @@ REFUSALS: tuple[Callable[[State, Desired], str | None], ...] = (
     _refuse_versions,
     _refuse_primary,
     _refuse_identity,
-    _refuse_divergence,
+    _refuse_data,
     _refuse_slot,
     _refuse_settings,
     _refuse_pause,

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     Desired,
     Local,
@@ -16,7 +17,10 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
     Slot,
     State,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.refusals import SENDERS_FOR_A_CLONE
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.refusals import (
+    SENDERS_FOR_A_CLONE,
+    standby_starting,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
 
 
@@ -27,6 +31,11 @@ class Actions(Protocol):
     def write_passfile(self) -> None: ...
     def end_orphans(self) -> None: ...
     def create_slot(self) -> None: ...
+    def drop_slot(self) -> None: ...
+    def empty_data(self) -> None: ...
+    def rewind(self, marker: Marker) -> None: ...
+    def remove_replaced(self) -> None: ...
+    def stop(self) -> None: ...
     def write_marker(self, marker: Marker) -> None: ...
     def remove_marker(self) -> None: ...
     def discard_staging(self) -> None: ...
@@ -92,18 +101,68 @@ class CreateSlot(_Step):
         io.create_slot()
 
 
+class DropSlot(_Step):
+    def describe(self) -> str:
+        return f"Drop the slot {self.desired.slot} on {self.desired.primary}, which has lost its WAL."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, primary=replace(state.primary, slot=None))
+
+    def apply(self, io: Actions) -> None:
+        io.drop_slot()
+
+
 @dataclass(frozen=True)
 class MarkClone(_Step):
     marker: Marker
 
     def describe(self) -> str:
-        return f"Note in {self.desired.marker} that a clone has begun."
+        data = ", and that the data here are given up" if self.marker.replaces else ""
+        return f"Note in {self.desired.marker} that a clone has begun{data}."
 
     def simulate(self, state: State) -> State:
         return replace(state, marker=self.marker)
 
     def apply(self, io: Actions) -> None:
         io.write_marker(self.marker)
+
+
+class Stop(_Step):
+    def describe(self) -> str:
+        return f"Stop {self.desired.name}, whose data cannot follow {self.desired.primary}."
+
+    def simulate(self, state: State) -> State:
+        local, slot = state.local, state.primary.slot
+        recovering = local.in_recovery or standby_starting(local)
+        stopped = replace(
+            local,
+            server="down",
+            in_recovery=False,
+            control_state="shut down in recovery" if recovering else "shut down",
+            # The record of the shutdown itself lies past all that a primary had written.
+            shutdown_end=0 if recovering else local.lsn + 1,
+            replay="not paused",
+            receiver=None,
+            conninfo="",
+            slot="",
+        )
+        freed = slot and replace(slot, active=False, holder="", holder_address="")
+        return replace(state, local=stopped, primary=replace(state.primary, slot=freed))
+
+    def apply(self, io: Actions) -> None:
+        io.stop()
+
+
+class EmptyData(_Step):
+    def describe(self) -> str:
+        return f"Remove what is in {self.desired.data_dir}, to clone in place."
+
+    def simulate(self, state: State) -> State:
+        local = Local(data="empty", symlink=state.local.symlink, mount_point=state.local.mount_point)
+        return replace(state, local=local)
+
+    def apply(self, io: Actions) -> None:
+        io.empty_data()
 
 
 class DiscardStaging(_Step):
@@ -122,10 +181,12 @@ class Copy(_Step):
         return f"Copy {self.desired.primary} into {self.desired.staging} with pg_basebackup."
 
     def simulate(self, state: State) -> State:
-        slot, primary = state.primary.slot, state.primary
-        marker = Marker(
-            "copied", primary.system_identifier, self.desired.slot, slot.restart_lsn if slot else 0
-        )
+        slot, begun = state.primary.slot, state.marker
+        if begun is None:
+            raise Impossible("the note of the clone")
+        marker = replace(begun, phase="copied", slot_lsn=slot.restart_lsn if slot else 0)
+        if self.desired.in_place:
+            return _with_copy(state, self.desired, marker=marker)
         return replace(state, marker=marker, staging=True)
 
     def apply(self, io: Actions) -> None:
@@ -137,21 +198,61 @@ class Swap(_Step):
         return f"Put the copy in place as {self.desired.data_dir}."
 
     def simulate(self, state: State) -> State:
-        primary = state.primary
-        local = Local(
-            data="cluster",
-            major=primary.major,
-            system_identifier=primary.system_identifier,
-            timeline=primary.timeline,
-            lsn=primary.lsn,
-            control_state="in production",
-            backup_label=True,
-            standby_signal=True,
-        )
-        return replace(state, local=local, staging=False)
+        marker = state.marker
+        if marker and state.local.data not in ("absent", "empty"):
+            # Its name tells the time, which nobody can foretell.
+            marker = replace(marker, replaced=f"{self.desired.data_dir}.old-")
+        return _with_copy(state, self.desired, staging=False, marker=marker)
 
     def apply(self, io: Actions) -> None:
         io.swap()
+
+
+def _with_copy(state: State, desired: Desired, **changes: Any) -> State:
+    """Return the state with a copy that is yet to be started: the primary's data, made a standby's."""
+    primary, config = state.primary, replace(state.config, auto_clean=True)
+    if config.owned:
+        # Nothing in the data stands before our settings any more.
+        config = replace(config, conninfo=conninfo(desired), slot=desired.slot, source=desired.settings_file)
+    local = Local(
+        data="cluster",
+        major=primary.major,
+        system_identifier=primary.system_identifier,
+        timeline=primary.timeline,
+        lsn=primary.lsn,
+        replayed=primary.lsn,
+        control_state="in production",
+        backup_label=True,
+        standby_signal=True,
+        symlink=state.local.symlink,
+        mount_point=state.local.mount_point,
+    )
+    return replace(state, local=local, config=config, **changes)
+
+
+@dataclass(frozen=True)
+class Rewind(_Step):
+    marker: Marker
+
+    def describe(self) -> str:
+        return f"Undo with pg_rewind what {self.desired.data_dir} has and {self.desired.primary} has not."
+
+    def simulate(self, state: State) -> State:
+        return _with_copy(state, self.desired, marker=replace(self.marker, phase="rewound"))
+
+    def apply(self, io: Actions) -> None:
+        io.rewind(self.marker)
+
+
+class RemoveReplaced(_Step):
+    def describe(self) -> str:
+        return "Remove the data that were set aside."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, marker=state.marker and replace(state.marker, replaced=""))
+
+    def apply(self, io: Actions) -> None:
+        io.remove_replaced()
 
 
 class WriteSettings(_Step):
@@ -175,7 +276,7 @@ class WriteSettings(_Step):
 
 class Start(_Step):
     def describe(self) -> str:
-        return f"Start PostgreSQL {self.desired.version}/{self.desired.cluster}."
+        return f"Start {self.desired.name}."
 
     def simulate(self, state: State) -> State:
         config = state.config
@@ -197,7 +298,7 @@ class Start(_Step):
 
 class Reload(_Step):
     def describe(self) -> str:
-        return f"Reload PostgreSQL {self.desired.version}/{self.desired.cluster}."
+        return f"Reload {self.desired.name}."
 
     def simulate(self, state: State) -> State:
         config, slot = state.config, state.primary.slot
@@ -228,6 +329,7 @@ class AwaitStreaming(_Step):
             receiver=receiver,
             timeline=primary.timeline,
             lsn=primary.lsn,
+            replayed=primary.lsn,
         )
         held = primary.slot and replace(primary.slot, active=True, holder_address=primary.our_address)
         return replace(state, local=local, primary=replace(primary, slot=held))
@@ -238,7 +340,7 @@ class AwaitStreaming(_Step):
 
 class RemoveMarker(_Step):
     def describe(self) -> str:
-        return f"Remove {self.desired.marker}: the clone is complete."
+        return f"Remove {self.desired.marker}: the standby is complete."
 
     def simulate(self, state: State) -> State:
         return replace(state, marker=None)

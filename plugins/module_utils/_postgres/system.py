@@ -23,7 +23,7 @@ from types import FrameType
 from typing import IO, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Place
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line, last_complaint
 
 OWNER = "postgres"
@@ -217,6 +217,16 @@ def remove_tree(path: str) -> None:
         shutil.rmtree(path)
 
 
+def empty_dir(path: str) -> None:
+    """Remove what is in a directory, and leave the directory, which may be a mount point."""
+    for name in os.listdir(path):
+        inside = os.path.join(path, name)
+        if os.path.isdir(inside) and not os.path.islink(inside):
+            shutil.rmtree(inside)
+        else:
+            os.unlink(inside)
+
+
 def sync_dir(path: str) -> None:
     """Make a rename in a directory outlast a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -315,7 +325,7 @@ def ended_on_exit(process: subprocess.Popen[bytes]) -> Iterator[Process]:
 
 
 class Service(Protocol):
-    """Whatever starts the server of one cluster."""
+    """Whatever starts and stops the server of one cluster."""
 
     @property
     def log(self) -> str:
@@ -324,25 +334,37 @@ class Service(Protocol):
     def start(self) -> None:
         """Return when the server was started, or has failed to."""
 
+    def stop(self) -> None:
+        """Return when the server has ended in good order, or has failed to."""
+
 
 @dataclass(frozen=True)
 class SystemdUnit:
     """Debian's postgresql@VERSION-CLUSTER.service."""
 
     system: System
-    desired: Desired
+    place: Place
 
     @property
     def log(self) -> str:
-        return f"/var/log/postgresql/postgresql-{self.desired.version}-{self.desired.cluster}.log"
+        return f"/var/log/postgresql/postgresql-{self.place.version}-{self.place.cluster}.log"
 
     def start(self) -> None:
-        unit, before = self.desired.unit, size_of(self.log)
+        unit, before = self.place.unit, size_of(self.log)
         # A cluster that failed to start a few times is otherwise refused by systemd itself.
-        self.system.run(["/usr/bin/systemctl", "reset-failed", unit], as_root=True)
-        done = self.system.run(["/usr/bin/systemctl", "start", unit], as_root=True)
+        self._systemctl("reset-failed", unit)
+        done = self._systemctl("start", unit)
         if done.returncode:
-            raise not_started(self.system, self.desired, self.log, before, done.stderr)
+            raise failed(self.system, self.place, "did not start", self.log, before, done.stderr)
+
+    def stop(self) -> None:
+        before = size_of(self.log)
+        done = self._systemctl("stop", self.place.unit)
+        if done.returncode:
+            raise failed(self.system, self.place, "did not stop", self.log, before, done.stderr)
+
+    def _systemctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.system.run(["/usr/bin/systemctl", *words], as_root=True)
 
 
 @dataclass(frozen=True)
@@ -350,30 +372,35 @@ class PgCtl:
     """The server's own starter, for a cluster that no systemd unit knows."""
 
     system: System
-    desired: Desired
+    place: Place
+    timeout: int
 
     @property
     def log(self) -> str:
-        return f"{self.desired.data_dir}.log"
+        return f"{self.place.data_dir}.log"
 
     def start(self) -> None:
-        desired, before = self.desired, size_of(self.log)
-        option = shlex.join(["-c", f"config_file={desired.config_file}"])
-        argv = [f"{desired.bin_dir}/pg_ctl", "start", "-D", desired.data_dir, "-l", self.log, "-s", "-w"]
-        done = self.system.run([*argv, "-t", str(desired.timeout), "-o", option])
+        option = shlex.join(["-c", f"config_file={self.place.config_file}"])
+        self._pg_ctl("did not start", "start", "-l", self.log, "-o", option)
+
+    def stop(self) -> None:
+        self._pg_ctl("did not stop", "stop", "-m", "fast")
+
+    def _pg_ctl(self, otherwise: str, *words: str) -> None:
+        before = size_of(self.log)
+        argv = [f"{self.place.bin_dir}/pg_ctl", *words, "-D", self.place.data_dir, "-s", "-w"]
+        done = self.system.run([*argv, "-t", str(self.timeout)])
         if done.returncode:
-            raise not_started(self.system, desired, self.log, before, done.stderr)
+            raise failed(self.system, self.place, otherwise, self.log, before, done.stderr)
 
 
-def not_started(system: System, desired: Desired, log: str, offset: int, errors: str) -> Refusal:
+def failed(system: System, place: Place, how: str, log: str, offset: int, errors: str) -> Refusal:
     why = last_complaint(read_from(log, offset)) or first_line(errors)
-    return Refusal(
-        f"{system.host}: PostgreSQL {desired.version}/{desired.cluster} did not start: {why} (see {log})."
-    )
+    return Refusal(f"{system.host}: {place.name} {how}: {why} (see {log}).")
 
 
-def service_for(system: System, desired: Desired) -> Service:
+def service_for(system: System, place: Place, timeout: int) -> Service:
     """Choose systemd where it runs and knows the cluster."""
-    if desired.debian_layout and os.path.isdir("/run/systemd/system"):
-        return SystemdUnit(system, desired)
-    return PgCtl(system, desired)
+    if place.debian_layout and os.path.isdir("/run/systemd/system"):
+        return SystemdUnit(system, place)
+    return PgCtl(system, place, timeout)

@@ -48,11 +48,40 @@ def control_from_text(text: str) -> Control:
                 lsn_from_text(fields["Latest checkpoint location"]),
                 lsn_from_text(fields["Minimum recovery ending location"]),
             ),
+            checkpoint_lsn=lsn_from_text(fields["Latest checkpoint location"]),
+            checkpoint_timeline=int(fields["Latest checkpoint's TimeLineID"]),
+            segment_size=int(fields["Bytes per WAL segment"]),
+            hints_logged=fields["Data page checksum version"] != "0"
+            or fields["wal_log_hints setting"] == "on",
         )
     except (KeyError, ValueError) as error:
         raise Refusal(
             f"pg_controldata printed something unknown: {error} is missing or unreadable."
         ) from error
+
+
+WAL_PAGE = 8192
+FIRST_HEADER, PAGE_HEADER = 40, 24  # of the first page of a segment, and of every other
+
+
+def shutdown_end(start: int, waldump: str, segment_size: int) -> int:
+    """Return where the WAL ends, by what pg_waldump says of a checkpoint; 0 if it is another record."""
+    found = re.search(r"len \(rec/tot\): *\d+/ *(\d+),.* desc: CHECKPOINT_SHUTDOWN ", waldump)
+    return record_end(start, int(found[1]), segment_size) if found else 0
+
+
+def record_end(start: int, length: int, segment_size: int) -> int:
+    """Return the position after a record, which goes on behind the header of the next page where it must."""
+    position = start
+    while length > (room := WAL_PAGE - position % WAL_PAGE):
+        position, length = position + room, length - room
+        position += PAGE_HEADER if position % segment_size else FIRST_HEADER
+    return (position + length + 7) // 8 * 8
+
+
+def oldest_wal(file: str | None, segment_size: int) -> int:
+    """Return where a WAL file begins, by its name without the timeline; 0 where there is none."""
+    return (int(file[:8], 16) << 32) + int(file[8:], 16) * segment_size if file else 0
 
 
 def receiver_from_row(row: Mapping[str, Any] | None) -> Receiver | None:
@@ -130,6 +159,12 @@ def last_complaint(log: str) -> str:
     # The receiver's own failure explains more than the rejections of clients that follow it.
     telling = [line for line in found if "is starting up" not in line and "not yet accepting" not in line]
     return re.sub(r"^.*?\b(ERROR|FATAL|PANIC):\s*", "", telling[-1]) if telling else ""
+
+
+def last_error(said: str) -> str:
+    """Return the last error that one of the server's programs printed, without its name."""
+    found = [line for line in said.splitlines() if ": error: " in line or ": fatal: " in line]
+    return re.sub(r"^.*?: (error|fatal): ", "", found[-1]) if found else first_line(said)
 
 
 def first_line(text: str) -> str:

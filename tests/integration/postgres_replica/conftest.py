@@ -34,6 +34,11 @@ SLOW = "100k"
 HELD = "SELECT 1 FROM pg_replication_slots WHERE slot_name = :'slot' AND active"
 KNOWN = "SELECT 1 FROM pg_replication_slots WHERE slot_name = :'slot'"
 DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = :'slot'"
+GRANTS = """
+GRANT pg_monitor, pg_checkpoint TO :user;
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
+  pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO :user;
+"""
 # Small and quick: nothing here has to outlast a power cut.
 TUNING = (
     "listen_addresses = '127.0.0.1'",
@@ -43,6 +48,10 @@ TUNING = (
     "max_replication_slots = 8",
     "wal_receiver_status_interval = '1s'",
     "wal_retrieve_retry_interval = '500ms'",
+    "wal_log_hints = on",
+    "min_wal_size = '32MB'",
+    # A rewind needs the WAL since the last checkpoint that both sides have.
+    "wal_keep_size = '128MB'",
 )
 
 
@@ -149,7 +158,7 @@ class Cluster:
     def pid(self) -> int | None:
         with contextlib.suppress(FileNotFoundError, IndexError, ValueError):
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
-            if os.readlink(f"/proc/{pid}/cwd") == str(self.data):
+            if os.readlink(f"/proc/{pid}/cwd") == str(self.data.resolve()):
                 return pid
         return None
 
@@ -251,12 +260,18 @@ class Standby(Cluster):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 words = path.read_bytes().decode(errors="replace").split("\0")
                 process = Process.of(int(path.parent.name))
-                if words[0].endswith("/pg_basebackup") and f"{self.data}.new" in words and process:
+                ours = {str(self.data), f"{self.data}.new"} & set(words)
+                if words[0].endswith("/pg_basebackup") and ours and process:
                     found.append(process)
         return found
 
     def streams(self) -> bool:
         return self.sql("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == "1"
+
+
+def follower(former: Cluster, primary: Cluster) -> Standby:
+    """Return a former primary as a standby of another one."""
+    return Standby(former.base, former.version, former.port, primary=primary)
 
 
 @contextlib.contextmanager
@@ -281,6 +296,7 @@ def new_primary(*settings: str) -> Iterator[Cluster]:
             cluster.sql(
                 "CREATE ROLE :user LOGIN REPLICATION PASSWORD :'password'", user=USER, password=PASSWORD
             )
+            cluster.sql(GRANTS, user=USER)
             cluster.sql("CREATE TABLE t AS SELECT g AS n FROM generate_series(1, 1000) g")
             yield cluster
         finally:

@@ -151,7 +151,7 @@ def test_another_database_system_is_refused_and_left_alone(standby: Standby) -> 
     before = fingerprint(standby.base)
     sentence = standby.refused()
     assert "another database system" in sentence
-    assert "move data_dir away" in sentence
+    assert "set on_foreign=reclone" in sentence
     assert fingerprint(standby.base) == before
 
 

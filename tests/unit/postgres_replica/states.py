@@ -61,6 +61,7 @@ PRIMARY = Primary(
     wal_size=1 << 30,
     our_address="10.0.0.2",
     slot=FREE,
+    checkpoint_timeline=TIMELINE,
 )
 CONFIG = Config(
     registration="done",
@@ -78,6 +79,7 @@ STOPPED = Local(
     system_identifier=OURS,
     timeline=TIMELINE,
     lsn=NOW - 0x100,
+    replayed=NOW - 0x100,
     control_state="shut down in recovery",
     standby_signal=True,
 )
@@ -91,6 +93,8 @@ EX_PRIMARY = replace(STOPPED, control_state="shut down", standby_signal=False)
 ABSENT, EMPTY, PARTIAL = Local(data="absent"), Local(data="empty"), Local(data="partial")
 COPYING = Marker("copying", OURS, "db2")
 COPIED = Marker("copied", OURS, "db2", FREE.restart_lsn)
+REPLACING = replace(COPYING, replaces=True)
+REWINDING, REWOUND = Marker("rewinding", OURS, "db2"), Marker("rewound", OURS, "db2")
 
 HEALTHY = State(
     host="db2",

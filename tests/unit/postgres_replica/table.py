@@ -24,6 +24,9 @@ from .states import (
     PARTIAL,
     PRIMARY_HERE,
     RECEIVER,
+    REPLACING,
+    REWINDING,
+    REWOUND,
     STARTING,
     STOPPED,
     STREAMING,
@@ -32,7 +35,20 @@ from .states import (
 
 CLONE = "MarkClone Copy Swap WriteSettings Start AwaitStreaming RemoveMarker"
 COPY_AGAIN = CLONE.removeprefix("MarkClone ")
+# Over data whose settings are right already.
+RECLONE = CLONE.replace("WriteSettings ", "")
+COPY_OVER = RECLONE.removeprefix("MarkClone ")
 AFTER_COPY = "Swap WriteSettings Start AwaitStreaming RemoveMarker"
+
+LOST = replace(FREE, wal_status="lost")
+AHEAD = replace(STOPPED, timeline=4)
+PAST = replace(STOPPED, lsn=NOW + 1, replayed=NOW + 1)
+FORKED = replace(STOPPED, timeline=2, lsn=0x4000001, replayed=0x4000001)
+# A primary that was replaced at 0/4000000 and wrote on until it was stopped.
+FORMER = replace(EX_PRIMARY, timeline=2, lsn=0x4000000, replayed=0x4000000, shutdown_end=0x4000078)
+MOUNTED = replace(FORKED, mount_point=True)
+IN_PLACE = replace(COPYING, in_place=True)
+REPLACED_COPY = replace(COPIED, replaces=True)
 
 # fmt: off
 STEPS: dict[str, tuple[State, str, str]] = {
@@ -42,7 +58,7 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "half-made, backup_label without pg_control": (state(PARTIAL), "clone", CLONE),
     "absent, never registered": (state(ABSENT, config={"registration": "missing"}), "clone", f"Register {CLONE}"),
     "absent, half registered": (state(ABSENT, config={"registration": "half"}), "clone", f"Register {CLONE}"),
-    "absent, no slot, no passfile": (state(ABSENT, primary={"slot": None}, passfile=False), "clone", f"WritePassfile CreateSlot {CLONE}"),
+    "absent, no slot, no passfile": (state(ABSENT, primary={"slot": None}, passfile=False), "clone", f"WritePassfile MarkClone CreateSlot {COPY_AGAIN}"),
     "marked, nothing copied yet": (state(ABSENT, marker=COPYING), "clone", COPY_AGAIN),
     "marked, copy unfinished": (state(ABSENT, marker=COPYING, staging=True), "clone", f"DiscardStaging {COPY_AGAIN}"),
     "marked, orphan at work": (
@@ -55,7 +71,7 @@ STEPS: dict[str, tuple[State, str, str]] = {
         "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
     "copied, the slot gone since": (
         state(ABSENT, marker=COPIED, staging=True, primary={"slot": None}),
-        "clone", f"CreateSlot MarkClone DiscardStaging {COPY_AGAIN}"),
+        "clone", f"MarkClone CreateSlot DiscardStaging {COPY_AGAIN}"),
     "copied from another system": (
         state(ABSENT, marker=replace(COPIED, system_identifier=FOREIGN), staging=True),
         "clone", f"MarkClone DiscardStaging {COPY_AGAIN}"),
@@ -68,7 +84,7 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "streaming, a stale copy left": (state(marker=COPYING, staging=True), "configure", "DiscardStaging RemoveMarker"),
     "stopped": (state(STOPPED), "configure", "Start AwaitStreaming"),
     "stopped by a crash": (state(replace(STOPPED, control_state="in archive recovery")), "configure", "Start AwaitStreaming"),
-    "stopped exactly where the primary is": (state(replace(STOPPED, lsn=NOW)), "configure", "Start AwaitStreaming"),
+    "stopped exactly where the primary is": (state(replace(STOPPED, lsn=NOW, replayed=NOW)), "configure", "Start AwaitStreaming"),
     "stopped, standby.signal gone": (state(replace(STOPPED, standby_signal=False)), "configure", "WriteSettings Start AwaitStreaming"),
     "starting": (state(STARTING, primary={"slot": HELD}), "configure", "Reload AwaitStreaming"),
     "starting with other settings": (state(STARTING, config={"owned": False, "conninfo": "host=old"}), "configure", "WriteSettings Reload AwaitStreaming"),
@@ -88,30 +104,45 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "from another host": (state(replace(STREAMING, receiver=replace(RECEIVER, host="10.0.0.9"))), "configure", "AwaitStreaming"),
     "receiver waits": (state(replace(STREAMING, receiver=replace(RECEIVER, status="waiting"))), "configure", "AwaitStreaming"),
     "passfile differs": (state(passfile=False), "configure", "WritePassfile"),
-    "lower timeline, before the fork": (state(replace(STOPPED, timeline=2, lsn=0x3FFFFFF)), "configure", "Start AwaitStreaming"),
-    "lower timeline, exactly at the fork": (state(replace(STOPPED, timeline=2, lsn=0x4000000)), "configure", "Start AwaitStreaming"),
+    "lower timeline, before the fork": (state(replace(STOPPED, timeline=2, lsn=0x3FFFFFF, replayed=0x3FFFFFF)), "configure", "Start AwaitStreaming"),
+    "lower timeline, exactly at the fork": (state(replace(STOPPED, timeline=2, lsn=0x4000000, replayed=0x4000000)), "configure", "Start AwaitStreaming"),
+    "lower timeline, received past the fork and replayed to it": (
+        state(replace(CONNECTING, timeline=2, lsn=0x4000100, replayed=0x4000000)), "configure", "AwaitStreaming"),
+    "lower timeline, ex-primary that stopped at the fork": (
+        state(replace(EX_PRIMARY, timeline=2, lsn=0x3FFFF88, replayed=0x3FFFF88, shutdown_end=0x4000000)), "configure", "WriteSettings Start AwaitStreaming"),
+    "slot lost, nothing here": (
+        state(ABSENT, primary={"slot": LOST}), "clone", f"MarkClone DropSlot CreateSlot {COPY_AGAIN}"),
+    "slot lost, an archive may have it": (
+        state(STOPPED, primary={"slot": LOST}, config={"restore_command": "cp"}), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
+    "its segment is the oldest that is there": (state(STOPPED, primary={"oldest_wal": 0x4000000}), "configure", "Start AwaitStreaming"),
+    "rewound, never started": (
+        state(replace(STOPPED, control_state="in production", backup_label=True), marker=REWOUND, config={"owned": False, "conninfo": "", "slot": ""}),
+        "configure", "WriteSettings Start AwaitStreaming RemoveMarker"),
     "a data directory that is a link, streaming": (state(replace(STREAMING, symlink=True)), "none", ""),
 }
 
 REFUSALS: dict[str, tuple[State, str]] = {
     "another system identifier": (state(replace(STOPPED, system_identifier=FOREIGN)), "belongs to another database system"),
-    "another system identifier, running": (state(replace(PRIMARY_HERE, system_identifier=FOREIGN)), "belongs to another database system"),
+    "another system identifier, running": (state(replace(PRIMARY_HERE, system_identifier=FOREIGN)), "and of another database system"),
     "another major version of the primary": (state(primary={"major": 16}), "runs PostgreSQL 16, and version asks for 17"),
     "another major version here": (state(replace(STOPPED, major=16)), "holds PostgreSQL 16 data"),
-    "split brain": (state(PRIMARY_HERE), "split brain"),
+    "split brain": (state(PRIMARY_HERE), "no timeline tells which one took over"),
+    "split brain, succeeded": (state(replace(PRIMARY_HERE, timeline=2)), "took over from it at timeline 3 (split brain): fence it, or set on_split_brain=stop"),
     "split brain, marked as ours": (state(PRIMARY_HERE, marker=COPIED), "split brain"),
     "split brain, starting": (state(replace(PRIMARY_HERE, server="starting")), "split brain"),
-    "timeline above the primary's": (state(replace(STOPPED, timeline=4)), "ahead of the primary"),
+    "timeline above the primary's": (state(AHEAD), "ahead of the primary"),
     "same timeline, was a primary": (state(EX_PRIMARY), "was a primary itself"),
     "same timeline, was a primary, crashed": (state(replace(EX_PRIMARY, control_state="in production")), "was a primary itself"),
     "same timeline, was a primary, standby.signal touched": (state(replace(EX_PRIMARY, standby_signal=True)), "was a primary itself"),
-    "same timeline, past the primary": (state(replace(STOPPED, lsn=NOW + 1)), "the primary lost WAL that this standby has"),
-    "lower timeline, past the fork": (state(replace(STOPPED, timeline=2, lsn=0x4000001)), "past 0/4000000 where 10.0.0.1:5432 left"),
-    "lower timeline, running, past the fork": (state(replace(CONNECTING, timeline=2, lsn=0x4000001)), "past 0/4000000 where 10.0.0.1:5432 left"),
-    "lower timeline, ex-primary at the fork": (state(replace(EX_PRIMARY, timeline=2, lsn=0x4000000)), "was the primary before"),
+    "same timeline, past the primary": (state(PAST), "the primary lost WAL that this standby has"),
+    "lower timeline, past the fork": (state(FORKED), "past 0/4000000 where 10.0.0.1:5432 left"),
+    "lower timeline, running, past the fork": (state(replace(CONNECTING, timeline=2, replayed=0x4000001)), "past 0/4000000 where 10.0.0.1:5432 left"),
+    "lower timeline, ex-primary that wrote past the fork": (state(FORMER), "set on_diverged=rewind or reclone"),
+    "lower timeline, ex-primary that crashed": (state(replace(FORMER, shutdown_end=0, control_state="in production")), "wrote past 0/4000000"),
     "timeline absent from the history": (state(replace(STOPPED, timeline=2), primary={"history": ((1, 0x2000000),)}), "not in the history"),
-    "slot lost, data here": (state(STOPPED, primary={"slot": replace(FREE, wal_status="lost")}), "dropping it alone does not help"),
-    "slot lost, nothing here": (state(ABSENT, primary={"slot": replace(FREE, wal_status="lost")}), "drop the slot on 10.0.0.1:5432 and run again"),
+    "slot lost": (state(STOPPED, primary={"slot": LOST}), "set on_lost_slot=reclone"),
+    "its WAL is gone": (state(STOPPED, primary={"oldest_wal": 0x5000000}), "the oldest WAL on 10.0.0.1:5432 begins at 0/5000000"),
+    "a rewind broke off": (state(STOPPED, marker=REWINDING), "an earlier pg_rewind broke off"),
     "slot logical": (state(ABSENT, primary={"slot": replace(FREE, kind="logical")}), "is a logical one"),
     "slot held by another, clone": (state(ABSENT, primary={"slot": replace(HELD, holder="db9 at 10.0.0.9")}), "in use by db9 at 10.0.0.9"),
     "slot held by another, stopped": (state(STOPPED, primary={"slot": replace(HELD, holder="")}), "in use by a client that may not be named"),
@@ -140,5 +171,75 @@ REFUSALS: dict[str, tuple[State, str]] = {
     "disk cannot be checked": (state(ABSENT, primary={"unreadable": ("app",)}), "GRANT pg_read_all_stats TO replicator"),
     "primary is a standby": (state(primary={"in_recovery": True}), "is itself a standby"),
     "primary writes too little": (state(ABSENT, primary={"wal_level": "minimal"}), "set it to replica"),
+}
+
+# What options allow: a state, options, the action, and its steps.
+ALLOWED: dict[str, tuple[State, dict[str, str | bool], str, str]] = {
+    "timeline above, rewind": (state(AHEAD), {"on_diverged": "rewind"}, "rewind", "Rewind Start AwaitStreaming RemoveMarker"),
+    "timeline above, reclone": (state(AHEAD), {"on_diverged": "reclone"}, "reclone", RECLONE),
+    "past the fork, rewind": (state(FORKED), {"on_diverged": "rewind"}, "rewind", "Rewind Start AwaitStreaming RemoveMarker"),
+    "past the fork, running": (
+        state(replace(CONNECTING, timeline=2, replayed=0x4000001)), {"on_diverged": "rewind"}, "rewind", "Stop Rewind Start AwaitStreaming RemoveMarker"),
+    "ex-primary, rewind": (
+        state(FORMER, config={"owned": False, "conninfo": "", "slot": ""}, primary={"slot": None}, passfile=False), {"on_diverged": "rewind"},
+        "rewind", "WritePassfile CreateSlot Rewind WriteSettings Start AwaitStreaming RemoveMarker"),
+    "ex-primary, reclone": (state(FORMER), {"on_diverged": "reclone"}, "reclone", RECLONE),
+    "a rewind broke off": (state(STOPPED, marker=REWINDING), {"on_diverged": "reclone"}, "reclone", RECLONE),
+    "a rewind is still at work": (state(STOPPED, marker=REWINDING, orphans=1), {"on_diverged": "reclone"}, "reclone", f"EndOrphans {RECLONE}"),
+    "same timeline, was a primary": (state(EX_PRIMARY), {"on_diverged": "reclone"}, "reclone", RECLONE),
+    "same timeline, past the primary": (state(PAST), {"on_diverged": "reclone"}, "reclone", RECLONE),
+    "foreign": (state(replace(STOPPED, system_identifier=FOREIGN)), {"on_foreign": "reclone"}, "reclone", RECLONE),
+    "foreign, a standby that runs": (
+        state(replace(CONNECTING, system_identifier=FOREIGN)), {"on_foreign": "reclone"}, "reclone", f"MarkClone Stop {COPY_OVER}"),
+    "slot lost": (state(CONNECTING, primary={"slot": LOST}), {"on_lost_slot": "reclone"}, "reclone", f"MarkClone Stop DropSlot CreateSlot {COPY_OVER}"),
+    "slot lost, dropped, killed": (
+        state(STOPPED, marker=REPLACING, primary={"slot": None}), {}, "reclone", f"CreateSlot {COPY_OVER}"),
+    "slot lost, copied, killed": (state(STOPPED, marker=REPLACED_COPY, staging=True), {}, "reclone", "Swap Start AwaitStreaming RemoveMarker"),
+    "its WAL is gone": (state(STOPPED, primary={"oldest_wal": 0x5000000}), {"on_lost_slot": "reclone"}, "reclone", RECLONE),
+    "split brain, to be rewound": (
+        state(replace(PRIMARY_HERE, timeline=2)), {"on_split_brain": "stop", "on_diverged": "rewind"},
+        "rewind", "Stop Rewind Start AwaitStreaming RemoveMarker"),
+    "split brain, to be cloned": (
+        state(replace(PRIMARY_HERE, timeline=2)), {"on_split_brain": "stop", "on_diverged": "reclone"}, "reclone", f"MarkClone Stop {COPY_OVER}"),
+    "in place, on a mount point": (
+        state(MOUNTED), {"on_diverged": "reclone", "strategy": "in_place"},
+        "reclone", "MarkClone EmptyData Copy Start AwaitStreaming RemoveMarker"),
+    "in place, nothing here": (state(ABSENT), {"strategy": "in_place"}, "clone", "MarkClone Copy WriteSettings Start AwaitStreaming RemoveMarker"),
+    "in place, killed": (
+        state(PARTIAL, marker=IN_PLACE), {"strategy": "in_place"}, "clone", "EmptyData Copy WriteSettings Start AwaitStreaming RemoveMarker"),
+    "in place, killed at the end": (
+        state(STOPPED, marker=IN_PLACE), {"strategy": "in_place"}, "reclone",
+        "MarkClone EmptyData Copy Start AwaitStreaming RemoveMarker"),
+    "in place, room only without the old data": (
+        state(FORKED, disk_free=0, data_size=60 << 30), {"on_diverged": "reclone", "strategy": "in_place"},
+        "reclone", "MarkClone EmptyData Copy Start AwaitStreaming RemoveMarker"),
+    "the old data are not kept": (
+        state(FORKED), {"on_diverged": "reclone", "keep_replaced": False}, "reclone", RECLONE.replace("RemoveMarker", "RemoveReplaced RemoveMarker")),
+    "nothing is wrong": (
+        state(), {"on_diverged": "reclone", "on_foreign": "reclone", "on_lost_slot": "reclone", "on_split_brain": "stop", "keep_replaced": False}, "none", ""),
+}
+
+STILL_REFUSED: dict[str, tuple[State, dict[str, str | bool], str]] = {
+    "same timeline, was a primary": (state(EX_PRIMARY), {"on_diverged": "rewind"}, "set on_diverged=reclone"),
+    "same timeline, past the primary": (state(PAST), {"on_diverged": "rewind"}, "set on_diverged=reclone"),
+    "a rewind broke off": (state(STOPPED, marker=REWINDING), {"on_diverged": "rewind"}, "set on_diverged=reclone"),
+    "no trace of hints": (state(replace(FORKED, hints_logged=False)), {"on_diverged": "rewind"}, "neither checksums nor wal_log_hints"),
+    "rewind not permitted": (
+        state(FORKED, primary={"rewind_denied": ("pg_stat_file(text, boolean)",)}), {"on_diverged": "rewind"},
+        "GRANT EXECUTE ON FUNCTION pg_stat_file(text, boolean) TO replicator"),
+    "no checkpoint, and none permitted": (
+        state(FORKED, primary={"checkpoint_timeline": 2, "may_checkpoint": False}), {"on_diverged": "rewind"}, "GRANT pg_checkpoint TO replicator"),
+    "full_page_writes off": (state(FORKED, primary={"full_page_writes": False}), {"on_diverged": "rewind"}, "full_page_writes is off"),
+    "split brain, nothing said about the data": (state(replace(PRIMARY_HERE, timeline=2)), {"on_split_brain": "stop"}, "set on_diverged=rewind or reclone"),
+    "split brain within one timeline": (
+        state(PRIMARY_HERE), {"on_split_brain": "stop", "on_diverged": "reclone"}, "no timeline tells which one took over"),
+    "split brain, this one is ahead": (
+        state(replace(PRIMARY_HERE, timeline=4)), {"on_split_brain": "stop", "on_diverged": "reclone"}, "no timeline tells which one took over"),
+    "a foreign primary that runs": (
+        state(replace(PRIMARY_HERE, system_identifier=FOREIGN)), {"on_split_brain": "stop", "on_foreign": "reclone"}, "and of another database system"),
+    "another major version": (state(replace(STOPPED, major=16)), {"on_foreign": "reclone", "on_diverged": "reclone"}, "holds PostgreSQL 16 data"),
+    "no room beside the old data": (
+        state(FORKED, disk_free=11 << 30), {"on_diverged": "reclone"}, "set strategy=in_place to remove the old data first"),
+    "a mount point": (state(MOUNTED), {"on_diverged": "reclone"}, "is a mount point and cannot be renamed: set strategy=in_place"),
 }
 # fmt: on

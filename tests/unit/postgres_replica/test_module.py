@@ -52,4 +52,4 @@ def test_main_is_short_and_so_is_the_module() -> None:
         node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "main"
     ]
     assert (main.end_lineno or 0) - main.lineno < 30
-    assert len(source.splitlines()) < 250
+    assert len(source.splitlines()) < 300

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the data here can follow the primary as they are, and if not, what may be done with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, State
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+
+Option = Literal["on_diverged", "on_foreign", "on_lost_slot"]
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why the data cannot follow, and which option says what may become of them."""
+
+    option: Option
+    because: str
+    rewindable: bool = False
+
+
+def unfit(state: State, desired: Desired) -> Unfit | None:
+    """Tell what is wrong with the data; nothing where there are none, or none that count."""
+    local, primary = state.local, state.primary
+    if local.data != "cluster" or torn(state):
+        return None
+    if local.system_identifier != primary.system_identifier:
+        return Unfit(
+            "on_foreign",
+            f"{desired.data_dir} belongs to another database system ({local.system_identifier}; the primary "
+            f"{desired.primary} is {primary.system_identifier})",
+        )
+    return _diverged(state, desired) or _starved(state, desired)
+
+
+def torn(state: State) -> bool:
+    """Tell whether a copy in place, or a rewind, broke off in the middle of the data."""
+    marker = state.marker
+    return (
+        marker is not None
+        and state.local.data == "cluster"
+        and (marker.phase == "rewinding" or (marker.phase == "copying" and marker.in_place))
+    )
+
+
+def _diverged(state: State, desired: Desired) -> Unfit | None:
+    local, primary = state.local, state.primary
+    here = f"{desired.data_dir} is at {lsn_to_text(local.lsn)} on timeline {local.timeline}"
+    there = f"the primary {desired.primary} at {lsn_to_text(primary.lsn)} on timeline {primary.timeline}"
+
+    def found(because: str, rewindable: bool = True) -> Unfit:
+        return Unfit("on_diverged", because, rewindable)
+
+    if local.timeline > primary.timeline:
+        return found(f"{here}, ahead of {there}")
+    if local.timeline == primary.timeline:
+        # pg_rewind compares timelines: of a divergence within one it says that there is none.
+        if local.was_primary:
+            return found(
+                f"{here} and was a primary itself, so its WAL may differ from that of {there}", False
+            )
+        if local.lsn > primary.lsn:
+            return found(f"{here}, past {there}: the primary lost WAL that this standby has", False)
+        return None
+    left = dict(primary.history).get(local.timeline)
+    if left is None:
+        return found(f"{here}, which is not in the history of {there}")
+    fork = f"{lsn_to_text(left)} where {desired.primary} left that timeline"
+    if local.was_primary:
+        if 0 < local.shutdown_end <= left:
+            return None
+        return found(f"{here}, was the primary before {desired.primary} took over, and wrote past {fork}")
+    return found(f"{here}, past {fork}") if local.replayed > left else None
+
+
+def _starved(state: State, desired: Desired) -> Unfit | None:
+    """Tell whether WAL that the standby needs is gone for good."""
+    local, primary = state.local, state.primary
+    receiving = local.receiver is not None and local.receiver.status == "streaming"
+    if state.config.restore_command or receiving:
+        return None  # an archive may have it
+    if primary.slot is not None and primary.slot.wal_status == "lost":
+        return Unfit(
+            "on_lost_slot",
+            f"slot={desired.slot} on {desired.primary} has lost the WAL that {desired.data_dir} needs",
+        )
+    # A standby asks from the beginning of the segment that it is in.
+    needed = local.lsn - local.lsn % primary.segment_size
+    if needed < primary.oldest_wal:
+        return Unfit(
+            "on_lost_slot",
+            f"{desired.data_dir} is at {lsn_to_text(local.lsn)}, and the oldest WAL on {desired.primary} "
+            f"begins at {lsn_to_text(primary.oldest_wal)}",
+        )
+    return None
+
+
+def way(state: State, desired: Desired) -> Literal["follow", "rewind", "reclone"]:
+    """Tell what the options allow to be done with the data that are here."""
+    marker = state.marker
+    if marker is not None and marker.replaces and (marker.phase == "copying" or state.staging):
+        return "reclone"  # decided by an earlier run, which may have dropped the slot already
+    if torn(state):
+        return "reclone" if given_up(state, desired) else "follow"
+    wrong = unfit(state, desired)
+    if wrong is None:
+        return "follow"
+    wish = getattr(desired, wrong.option)
+    if wish == "rewind":
+        return "rewind" if wrong.rewindable else "follow"
+    return "reclone" if wish == "reclone" else "follow"
+
+
+def given_up(state: State, desired: Desired) -> bool:
+    """Tell whether torn data may be replaced: what a rewind broke was data that somebody wanted kept."""
+    return state.marker is not None and (state.marker.phase == "copying" or desired.on_diverged == "reclone")
