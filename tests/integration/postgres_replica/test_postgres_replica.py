@@ -51,8 +51,8 @@ def test_it_clones_and_then_has_nothing_to_do(primary: Cluster, standby: Standby
     assert done["bytes"] > 1_000_000
     assert foretold["bytes"] > 1_000_000
 
-    primary.sql("INSERT INTO t VALUES (-1)")
-    standby.wait_for("SELECT count(*) FROM t WHERE n = -1", "1")
+    primary.sql("INSERT INTO t VALUES (-10)")
+    standby.wait_for("SELECT count(*) FROM t WHERE n = -10", "1")
     sender = (
         "SELECT r.application_name FROM pg_stat_replication r "
         "JOIN pg_replication_slots s ON s.active_pid = r.pid WHERE s.slot_name = :'slot'"

@@ -126,6 +126,8 @@ def placed(local: Local, lsn: int, behind: bool, ended: bool, **more: Any) -> Lo
     replayed = lsn - 0x100 if behind and local.server == "up" else lsn
     if not (local.server == "up" and local.in_recovery):
         more["receiver"] = None
+    if local.server == "up" and not local.in_recovery:
+        lsn = NOW + 1  # nobody can take over at what a primary has not written
     end = lsn + 0x78 if ended and local.control_state == "shut down" else 0
     return replace(local, lsn=lsn, replayed=replayed, shutdown_end=end, **more)
 
