@@ -25,6 +25,7 @@ QUESTION = """
 SELECT json_build_object(
   'in_recovery', pg_is_in_recovery(),
   'written_lsn', CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END,
+  'written_file', CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END,
   'receive_lsn', pg_last_wal_receive_lsn(),
   'replay_lsn', pg_last_wal_replay_lsn(),
   'replay', CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
@@ -97,7 +98,12 @@ class LocalCluster:
             server="up",
             in_recovery=answer["in_recovery"],
             replay=answer["replay"] or "not paused",
-            timeline=max(control.timeline, receiver.timeline if receiver else 0),
+            # Between its promotion and the next checkpoint a primary's pg_control has the old one.
+            timeline=max(
+                control.timeline,
+                receiver.timeline if receiver else 0,
+                int((answer["written_file"] or "0")[:8], 16),
+            ),
             lsn=max(written, received, replayed) or control.lsn,
             replayed=max(written, replayed) or control.lsn,
             receiver=receiver,

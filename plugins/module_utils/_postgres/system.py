@@ -340,10 +340,11 @@ class Service(Protocol):
 
 @dataclass(frozen=True)
 class SystemdUnit:
-    """Debian's postgresql@VERSION-CLUSTER.service."""
+    """Debian's postgresql@VERSION-CLUSTER.service, which itself waits for as long as it takes."""
 
     system: System
     place: Place
+    timeout: int
 
     @property
     def log(self) -> str:
@@ -359,12 +360,16 @@ class SystemdUnit:
 
     def stop(self) -> None:
         before = size_of(self.log)
-        done = self._systemctl("stop", self.place.unit)
+        done = self._systemctl("stop", self.place.unit, timeout=self.timeout)
         if done.returncode:
             raise failed(self.system, self.place, "did not stop", self.log, before, done.stderr)
 
-    def _systemctl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.system.run(["/usr/bin/systemctl", *words], as_root=True)
+    def _systemctl(self, *words: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+        argv = ["/usr/bin/systemctl", *words]
+        try:
+            return self.system.run(argv, as_root=True, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(argv, 1, "", f"it is still at it after {timeout:g} s")
 
 
 @dataclass(frozen=True)
@@ -402,5 +407,5 @@ def failed(system: System, place: Place, how: str, log: str, offset: int, errors
 def service_for(system: System, place: Place, timeout: int) -> Service:
     """Choose systemd where it runs and knows the cluster."""
     if place.debian_layout and os.path.isdir("/run/systemd/system"):
-        return SystemdUnit(system, place)
+        return SystemdUnit(system, place, timeout)
     return PgCtl(system, place, timeout)

@@ -1,0 +1,279 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The primary that hands over, the standby that takes over, and the poolers between them and the clients."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import MATCHED_SETTINGS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    State,
+    Target,
+    Wanted,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import Poolers
+
+HAS_PSYCOPG = True
+try:
+    import psycopg
+except ImportError:
+    HAS_PSYCOPG = False
+
+SECONDS_TO_CONNECT = 5
+SECONDS_TO_END = 10
+PAUSE = 0.02  # s between two looks while clients are held back
+CHECKPOINT_DISTANCE = 16 << 20  # bytes of WAL; less than this a shutdown writes in no time
+
+TARGET = """
+SELECT json_build_object(
+  'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+  'major', current_setting('server_version_num')::int / 10000,
+  'in_recovery', pg_is_in_recovery(),
+  'received', pg_last_wal_receive_lsn(),
+  'replayed', pg_last_wal_replay_lsn(),
+  'streaming', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),
+  'paused', CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() ELSE false END,
+  'may_promote', has_function_privilege('pg_promote(boolean, integer)', 'EXECUTE'),
+  'settings', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name = ANY(%(names)s))
+)
+"""
+BUSY = """
+SELECT json_build_object('busy', coalesce(
+  json_agg(format('transaction %s of %s in %s', pid, usename, datname)), '[]'))
+FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < now() - interval '{age} s'
+"""
+CHECKPOINT = "CHECKPOINT; SELECT '{}'"
+
+
+class Switchover:
+    """One switchover, seen from the host of the old primary."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.system = host_system.System()
+        if not HAS_PSYCOPG:
+            raise Refusal(f"{self.system.host}: psycopg is missing: install python3-psycopg.")
+        self.local = LocalCluster(wanted, self.system)
+        self.service = host_system.service_for(self.system, wanted, wanted.timeout)
+        self.poolers = Poolers(self.system.host, wanted)
+        self._connection: Any = None
+        self._asking = ThreadPoolExecutor(max_workers=1)
+        self._stopped = False
+        self._asked_to_promote = False
+        self._held_since: float | None = None
+        self.held_seconds = 0.0
+
+    # -- observing
+
+    def observe(self) -> State:
+        wanted = self.wanted
+        local, answer = self.local.observe()
+        limits: tuple[tuple[str, int], ...] = ()
+        busy, checkpointed = [], False
+        if answer:
+            limits = tuple((name, int(answer["settings"][name])) for name in MATCHED_SETTINGS)
+        if local.server == "up" and not local.in_recovery:
+            busy = self._ask(BUSY.format(age=wanted.max_transaction_age))["busy"]
+            checkpointed = local.lsn - self.local.control().checkpoint_lsn < CHECKPOINT_DISTANCE
+        return State(
+            host=self.system.host,
+            local=local,
+            target=self._target(),
+            poolers=self.poolers.observe(),
+            limits=limits,
+            long_transactions=tuple(busy),
+            checkpointed=checkpointed,
+        )
+
+    def _ask(self, question: str) -> dict[str, Any]:
+        server = self.local.postmaster()
+        answer = self.local.ask(server, question) if server else None
+        if answer is None:
+            raise Refusal(f"{self.system.host}: {self.wanted.name} takes no questions any more: run again.")
+        return answer
+
+    def _target(self) -> Target:
+        answer = self._ask_target(TARGET, {"names": list(MATCHED_SETTINGS)})
+        return Target(
+            system_identifier=answer["system_identifier"],
+            major=answer["major"],
+            in_recovery=answer["in_recovery"],
+            received=text.lsn_from_text(answer["received"]),
+            replayed=text.lsn_from_text(answer["replayed"]),
+            streaming=answer["streaming"],
+            replay_paused=answer["paused"],
+            may_promote=answer["may_promote"],
+            limits=tuple((name, int(answer["settings"][name])) for name in MATCHED_SETTINGS),
+        )
+
+    def _ask_target(self, question: str, values: dict[str, Any] | None = None) -> Any:
+        """Ask, and wait no longer than the timeout: a frozen server takes a question and never answers."""
+        wanted = self.wanted
+        try:
+            return self._asking.submit(self._query, question, values).result(wanted.timeout)
+        except TimeoutError as error:
+            # Whoever waits for that answer waits on; the next question is asked anew.
+            self._connection, self._asking = None, ThreadPoolExecutor(max_workers=1)
+            raise Refusal(
+                f"{self.system.host}: the target {wanted.target} does not answer within timeout="
+                f"{wanted.timeout} s: see whether it is frozen."
+            ) from error
+        except psycopg.Error as error:
+            raise Refusal(
+                f"{self.system.host}: the target {wanted.target} cannot be asked "
+                f"({text.first_line(str(error))}): check target_host, and that {wanted.replication_user} may "
+                "connect to its database postgres from here."
+            ) from error
+
+    def _query(self, question: str, values: dict[str, Any] | None) -> Any:
+        wanted = self.wanted
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(
+                host=wanted.target_host,
+                port=wanted.target_port,
+                user=wanted.replication_user,
+                password=wanted.replication_password,
+                sslmode=wanted.sslmode,
+                sslrootcert=wanted.sslrootcert,
+                dbname="postgres",
+                connect_timeout=SECONDS_TO_CONNECT,
+                application_name="postgres_switchover",
+                client_encoding="UTF8",
+                autocommit=True,
+            )
+        row = self._connection.execute(question, values).fetchone()
+        return row[0] if row else None
+
+    # -- doing
+
+    def checkpoint(self) -> None:
+        self._ask(CHECKPOINT)
+
+    def pause(self) -> None:
+        self._held_since = time.monotonic()
+        self.poolers.pause()
+
+    def stop(self) -> None:
+        """Stop, and see to it that whatever starts this server from now on starts a standby."""
+        self._stopped = True
+        self.service.stop()
+        state = self.local.control().state
+        if state != "shut down":
+            raise Refusal(
+                f"{self.system.host}: {self.wanted.name} has not ended in good order (pg_controldata says "
+                f"{state}): see its log, and run again."
+            )
+        self.system.write(self._signal_file, "", 0o600)
+
+    @property
+    def _signal_file(self) -> str:
+        return f"{self.wanted.data_dir}/standby.signal"
+
+    def await_target(self) -> None:
+        end = self.local.observe()[0].shutdown_end
+        self._until(lambda: self._target().replayed >= end, f"replayed {text.lsn_to_text(end)}")
+
+    def promote(self) -> None:
+        self._asked_to_promote = True
+        self._ask_target("SELECT pg_promote(false)")
+        self._until(lambda: not self._target().in_recovery, "taken over")
+
+    def _until(self, reached: Any, what: str) -> None:
+        deadline = time.monotonic() + self.wanted.timeout
+        while not reached():
+            if time.monotonic() > deadline:
+                raise Refusal(
+                    f"{self.system.host}: after timeout={self.wanted.timeout} s {self.wanted.target} has not "
+                    f"{what}: see its log, and run again."
+                )
+            time.sleep(PAUSE)
+
+    def reload(self) -> None:
+        self.poolers.reload()
+
+    def resume(self) -> None:
+        failed = self.poolers.resume()
+        if self._held_since is not None:
+            self.held_seconds = time.monotonic() - self._held_since
+        if failed:
+            raise Refusal(
+                f"{self.system.host}: {self.wanted.target} has taken over, but the pooler {failed[0]}, and "
+                "still holds its clients back: run RESUME there."
+            )
+
+    # -- going back
+
+    @contextmanager
+    def taken_back(self) -> Iterator[None]:
+        """Undo what was done if the rest cannot be: whatever happens, clients go on."""
+        try:
+            yield
+        except Refusal as refusal:
+            raise Refusal(f"{refusal.message} {self._take_back()}".strip(), **refusal.details) from refusal
+        finally:
+            self.poolers.close()
+            self._asking.shutdown(wait=False)
+
+    def _take_back(self) -> str:
+        if self._held_since is None:
+            return ""
+        told = []
+        try:
+            if self._stopped:
+                told.append(self._start_again())
+        except Refusal as refusal:
+            told.append(refusal.message)
+        failed = self.poolers.resume()
+        told.append(
+            f"RESUME failed on {'; '.join(failed)}." if failed else "Clients are not held back any more."
+        )
+        return " ".join(told)
+
+    def _start_again(self) -> str:
+        if self._asked_to_promote and self._took_over():
+            with suppress(Refusal):  # which pooler leads astray was said, or is said by the next run
+                self.poolers.reload()
+            return (
+                f"{self.wanted.target} was told to take over, and has, or cannot say, so this server stays "
+                "down: ask it, and run again."
+            )
+        with suppress(FileNotFoundError):
+            os.unlink(self._signal_file)
+        self._end_now()
+        self.service.start()
+        return f"{self.wanted.name} here was started again and takes writes."
+
+    def _end_now(self) -> None:
+        """End a server that waits in its shutdown for a standby that does not answer. The WAL has it all."""
+        server = self.local.postmaster()
+        if server is None:
+            return
+        process = host_system.Process.of(server.pid)
+        os.kill(server.pid, signal.SIGQUIT)
+        deadline = time.monotonic() + SECONDS_TO_END
+        while process and process.lives():
+            if time.monotonic() > deadline:
+                raise Refusal(
+                    f"{self.system.host}: {self.wanted.name} does not end: see to process {server.pid}."
+                )
+            time.sleep(PAUSE)
+
+    def _took_over(self) -> bool:
+        """Ask whether the target has become a primary after all; who cannot say so may have."""
+        try:
+            return not self._target().in_recovery
+        except Refusal:
+            return True

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a planned change of the primary needs to know, and what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, Place
+
+
+@dataclass(frozen=True)
+class Wanted(Place):
+    """The options of postgres_switchover."""
+
+    target_host: str
+    target_port: int
+    replication_user: str
+    replication_password: str | None = field(repr=False)
+    sslmode: str
+    sslrootcert: str | None
+    poolers: tuple[tuple[str, int], ...]
+    pooler_databases: tuple[str, ...]
+    pooler_user: str
+    pooler_password: str | None = field(repr=False)
+    max_lag: int
+    max_transaction_age: int
+    pause_timeout: int
+    timeout: int
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Wanted:
+        taken = {**params, **cls.paths(params)}
+        taken["poolers"] = tuple((pooler["host"], pooler["port"]) for pooler in params["poolers"] or ())
+        taken["pooler_databases"] = tuple(params["pooler_databases"])
+        return cls(**taken)
+
+    @property
+    def target(self) -> str:
+        return f"{self.target_host}:{self.target_port}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The standby that is to take over, or that has."""
+
+    system_identifier: str
+    major: int
+    in_recovery: bool
+    received: int = 0
+    replayed: int = 0
+    streaming: bool = False
+    replay_paused: bool = False
+    may_promote: bool = True
+    limits: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One database of a pooler, as SHOW DATABASES tells it."""
+
+    name: str
+    host: str
+    port: int
+    mode: str = "transaction"
+    paused: bool = False
+    disabled: bool = False
+
+
+@dataclass(frozen=True)
+class Pooler:
+    """One PgBouncer, or why it cannot be asked."""
+
+    addr: str
+    pools: tuple[Pool, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a decision needs."""
+
+    host: str
+    local: Local
+    target: Target
+    poolers: tuple[Pooler, ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+    # Transactions that a pause would have to wait for, each in words.
+    long_transactions: tuple[str, ...] = ()
+    # Little was written since the last one.
+    checkpointed: bool = False
+
+    @property
+    def runs_as_primary(self) -> bool:
+        return self.local.server == "up" and not self.local.in_recovery
+
+    @property
+    def ended_as_primary(self) -> bool:
+        """Tell whether the server here was a primary and was shut down in good order."""
+        local = self.local
+        return local.server == "down" and local.control_state == "shut down" and local.shutdown_end > 0

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of a switchover: every moment in it, one server at most takes writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    Pool,
+    State,
+    Wanted,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.refusals import REFUSALS
+
+
+class Actions(Protocol):
+    """What the steps need done. Each returns only once it has taken effect."""
+
+    def checkpoint(self) -> None: ...
+    def pause(self) -> None: ...
+    def stop(self) -> None: ...
+    def await_target(self) -> None: ...
+    def promote(self) -> None: ...
+    def reload(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Step:
+    wanted: Wanted
+
+    @property
+    def pools(self) -> str:
+        names = " and ".join(self.wanted.pooler_databases)
+        return f"{names} on {', '.join(f'{host}:{port}' for host, port in self.wanted.poolers)}"
+
+
+class Checkpoint(_Step):
+    def describe(self) -> str:
+        return "Make a checkpoint here, so that the shutdown has little to write."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, checkpointed=True)
+
+    def apply(self, io: Actions) -> None:
+        io.checkpoint()
+
+
+class Pause(_Step):
+    def describe(self) -> str:
+        return f"Hold back the clients of {self.pools}."
+
+    def simulate(self, state: State) -> State:
+        return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=True))
+
+    def apply(self, io: Actions) -> None:
+        io.pause()
+
+
+class Stop(_Step):
+    def describe(self) -> str:
+        return f"Stop {self.wanted.name} here, and make it a standby's data."
+
+    def simulate(self, state: State) -> State:
+        local = state.local
+        stopped = replace(
+            local,
+            server="down",
+            control_state="shut down",
+            shutdown_end=local.lsn + 1,
+            standby_signal=True,
+        )
+        return replace(state, local=stopped)
+
+    def apply(self, io: Actions) -> None:
+        io.stop()
+
+
+class AwaitTarget(_Step):
+    def describe(self) -> str:
+        return f"Wait until {self.wanted.target} has all of it."
+
+    def simulate(self, state: State) -> State:
+        end = state.local.shutdown_end
+        return replace(state, target=replace(state.target, received=end, replayed=end))
+
+    def apply(self, io: Actions) -> None:
+        io.await_target()
+
+
+class Promote(_Step):
+    def describe(self) -> str:
+        return f"Promote {self.wanted.target}."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, target=replace(state.target, in_recovery=False, streaming=False))
+
+    def apply(self, io: Actions) -> None:
+        io.promote()
+
+
+class Reload(_Step):
+    def describe(self) -> str:
+        return f"Let {self.pools} read where the primary is now."
+
+    def simulate(self, state: State) -> State:
+        wanted = self.wanted
+        return _with_pools(
+            state, wanted, lambda pool: replace(pool, host=wanted.target_host, port=wanted.target_port)
+        )
+
+    def apply(self, io: Actions) -> None:
+        io.reload()
+
+
+class Resume(_Step):
+    def describe(self) -> str:
+        return f"Let the clients of {self.pools} go on."
+
+    def simulate(self, state: State) -> State:
+        return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=False))
+
+    def apply(self, io: Actions) -> None:
+        io.resume()
+
+
+def _with_pools(state: State, wanted: Wanted, change: Callable[[Pool], Pool]) -> State:
+    poolers = tuple(
+        replace(
+            pooler,
+            pools=tuple(
+                change(pool) if pool.name in wanted.pooler_databases else pool for pool in pooler.pools
+            ),
+        )
+        for pooler in state.poolers
+    )
+    return replace(state, poolers=poolers)
+
+
+def _pools(state: State, wanted: Wanted) -> list[Pool]:
+    return [pool for pooler in state.poolers for pool in pooler.pools if pool.name in wanted.pooler_databases]
+
+
+def _to_reload(state: State, wanted: Wanted) -> bool:
+    there = (wanted.target_host, wanted.target_port)
+    return any((pool.host, pool.port) != there for pool in _pools(state, wanted))
+
+
+def _to_checkpoint(state: State) -> bool:
+    """Tell whether nothing is held back yet: afterwards a checkpoint would only make clients wait."""
+    paused = any(pool.paused for pooler in state.poolers for pool in pooler.pools)
+    return state.target.in_recovery and state.runs_as_primary and not state.checkpointed and not paused
+
+
+def _to_pause(state: State, wanted: Wanted) -> bool:
+    return state.target.in_recovery and not all(pool.paused for pool in _pools(state, wanted))
+
+
+# In the order of their doing, each planned when it is still wanting after those before it.
+CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] = (
+    lambda s, w: Checkpoint(w) if _to_checkpoint(s) else None,
+    lambda s, w: Pause(w) if _to_pause(s, w) else None,
+    lambda s, w: Stop(w) if s.target.in_recovery and s.runs_as_primary else None,
+    lambda s, w: (
+        AwaitTarget(w) if s.target.in_recovery and s.target.replayed < s.local.shutdown_end else None
+    ),
+    lambda s, w: Promote(w) if s.target.in_recovery else None,
+    lambda s, w: Reload(w) if _to_reload(s, w) else None,
+    lambda s, w: Resume(w) if any(pool.paused for pool in _pools(s, w)) else None,
+)
+
+
+def plan(state: State, wanted: Wanted) -> tuple[Step[State, Actions], ...]:
+    """Return the steps that are left, or refuse."""
+    for refusal in REFUSALS:
+        if sentence := refusal(state, wanted):
+            raise Refusal(f"{state.host}: {sentence}.", before=view(state))
+    steps: list[Step[State, Actions]] = []
+    for candidate in CANDIDATES:
+        if step := candidate(state, wanted):
+            steps.append(step)
+            state = step.simulate(state)
+    return tuple(steps)
+
+
+def view(state: State) -> dict[str, Any]:
+    """Return what is told of a state."""
+    here = "primary" if state.runs_as_primary else "stopped" if state.local.server == "down" else "standby"
+    return {
+        "here": here,
+        "target": "standby" if state.target.in_recovery else "primary",
+        "target_lsn": lsn_to_text(state.target.replayed) if state.target.replayed else None,
+        "poolers": {
+            pooler.addr: {
+                pool.name: f"{pool.host}:{pool.port}{' (paused)' if pool.paused else ''}"
+                for pool in pooler.pools
+            }
+            for pooler in state.poolers
+        },
+    }
+
+
+def report(outcome: Outcome[State], held_seconds: float) -> dict[str, Any]:
+    return {
+        "changed": outcome.changed,
+        "actions": list(outcome.actions),
+        "before": view(outcome.before),
+        "after": view(outcome.after),
+        "held_seconds": round(held_seconds, 3),
+    }
