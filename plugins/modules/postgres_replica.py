@@ -158,6 +158,12 @@ options:
         are removed once the standby streams.
     type: bool
     default: true
+  drop_idle_slots:
+    description:
+      - Whether physical slots on this standby that nobody uses are dropped. A former primary has those of its
+        standbys, and they hold its WAL back for nobody until the disk is full.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -272,6 +278,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "on_split_brain": {"type": "str", "choices": ["fail", "stop"], "default": "fail"},
     "strategy": {"type": "str", "choices": ["staging", "in_place"], "default": "staging"},
     "keep_replaced": {"type": "bool", "default": True},
+    "drop_idle_slots": {"type": "bool", "default": False},
 }
 
 

@@ -91,7 +91,7 @@ options:
     type: int
     default: 16777216
   max_transaction_age:
-    description: Refuse while a transaction has run for more seconds than this: a pause waits for it.
+    description: "Refuse while a transaction has run for more seconds than this: a pause waits for it."
     type: int
     default: 5
   pause_timeout:

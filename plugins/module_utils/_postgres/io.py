@@ -267,6 +267,16 @@ class Host:
         self.notes.write(replace(marker, replaced=""))
         self.replaced = ""
 
+    def drop_idle_slots(self, names: tuple[str, ...]) -> None:
+        listed = ", ".join(text.setting_literal(name) for name in names)
+        # One that has come into use meanwhile is left alone.
+        question = (
+            "SELECT json_agg(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots "  # noqa: S608  # quoted
+            f"WHERE slot_type = 'physical' AND NOT active AND slot_name IN ({listed})"
+        )
+        if server := self.local.postmaster():
+            self.local.ask(server, question)
+
     # -- rewinding
 
     def rewind(self, marker: Marker) -> None:

@@ -31,6 +31,9 @@ SELECT json_build_object(
   'replay', CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() END,
   'idle', (
     SELECT wait_event = 'RecoveryWalStream' FROM pg_stat_activity WHERE backend_type = 'startup'),
+  'idle_slots', (
+    SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
+    WHERE slot_type = 'physical' AND NOT active AND NOT temporary),
   'receiver', (SELECT row_to_json(r) FROM pg_stat_wal_receiver r),
   'settings', (
     SELECT json_object_agg(name, setting) FROM pg_settings
@@ -107,6 +110,7 @@ class LocalCluster:
             lsn=max(written, received, replayed) or control.lsn,
             replayed=max(written, replayed) or control.lsn,
             receiver=receiver,
+            idle_slots=tuple(answer["idle_slots"]),
             conninfo=answer["settings"]["primary_conninfo"],
             slot=answer["settings"]["primary_slot_name"],
         ), answer

@@ -98,6 +98,7 @@ class Desired(Place):
     on_split_brain: Literal["fail", "stop"] = "fail"
     strategy: Literal["staging", "in_place"] = "staging"
     keep_replaced: bool = True
+    drop_idle_slots: bool = False
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Desired:
@@ -186,6 +187,8 @@ class Local:
     slot: str = ""
     symlink: bool = False
     mount_point: bool = False
+    # Physical slots of this server that nobody uses.
+    idle_slots: tuple[str, ...] = ()
 
     @property
     def was_primary(self) -> bool:

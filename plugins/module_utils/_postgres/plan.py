@@ -31,6 +31,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps imp
     Copy,
     CreateSlot,
     DiscardStaging,
+    DropIdleSlots,
     DropSlot,
     EmptyData,
     EndOrphans,
@@ -93,6 +94,11 @@ def _to_be_stopped(state: State, desired: Desired) -> bool:
     return state.local.server != "down" and way(state, desired) != "follow"
 
 
+def _idle_slots(state: State, desired: Desired) -> DropIdleSlots | None:
+    names = state.local.idle_slots
+    return DropIdleSlots(desired, names) if desired.drop_idle_slots and names else None
+
+
 def _set_aside(state: State, desired: Desired) -> bool:
     return state.marker is not None and state.marker.replaced != "" and not desired.keep_replaced
 
@@ -118,6 +124,7 @@ CANDIDATES: tuple[Callable[[State, Desired], Step[State, Actions] | None], ...] 
     # A server that is starting cannot say what it has read; to have it read again is harmless.
     lambda s, d: Reload(d) if s.local.server != "down" and not settings_in_force(s.local, d) else None,
     lambda s, d: None if streams(s, d) else AwaitStreaming(d),
+    _idle_slots,
     lambda s, d: RemoveReplaced(d) if _set_aside(s, d) else None,
     lambda s, d: RemoveMarker(d) if s.marker else None,
 )
@@ -163,6 +170,7 @@ def action(state: State, desired: Desired) -> tuple[Action, str]:
             (state.marker is not None, "a finished clone is still marked"),
             (state.config.registration == "half", "the cluster is only half registered"),
             (state.orphans > 0, "an orphaned base backup is left"),
+            (_idle_slots(state, desired) is not None, "slots of its own hold WAL back for nobody"),
         )
         if found
     ]

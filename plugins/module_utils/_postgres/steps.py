@@ -35,6 +35,7 @@ class Actions(Protocol):
     def empty_data(self) -> None: ...
     def rewind(self, marker: Marker) -> None: ...
     def remove_replaced(self) -> None: ...
+    def drop_idle_slots(self, names: tuple[str, ...]) -> None: ...
     def stop(self) -> None: ...
     def write_marker(self, marker: Marker) -> None: ...
     def remove_marker(self) -> None: ...
@@ -336,6 +337,20 @@ class AwaitStreaming(_Step):
 
     def apply(self, io: Actions) -> None:
         io.await_streaming()
+
+
+@dataclass(frozen=True)
+class DropIdleSlots(_Step):
+    names: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"Drop {', '.join(self.names)} here, which hold WAL back for nobody."
+
+    def simulate(self, state: State) -> State:
+        return replace(state, local=replace(state.local, idle_slots=()))
+
+    def apply(self, io: Actions) -> None:
+        io.drop_idle_slots(self.names)
 
 
 class RemoveMarker(_Step):

@@ -56,7 +56,12 @@ def test_a_former_primary_that_was_stopped_in_good_order_just_follows() -> None:
         old.stop()
         heir.wait_for("SELECT count(*) FROM pg_stat_wal_receiver", "0")
         promote(heir)
-        comes_right(follower(old, heir), "configure")
+        former = follower(old, heir)
+        comes_right(former, "configure")
+        slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots"
+        assert former.sql(slots) == heir.slot
+        comes_right(former, "configure", drop_idle_slots=True)
+        assert former.sql(slots) == ""
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])

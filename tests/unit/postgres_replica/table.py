@@ -215,6 +215,9 @@ ALLOWED: dict[str, tuple[State, dict[str, str | bool], str, str]] = {
         "reclone", "MarkClone EmptyData Copy Start AwaitStreaming RemoveMarker"),
     "the old data are not kept": (
         state(FORKED), {"on_diverged": "reclone", "keep_replaced": False}, "reclone", RECLONE.replace("RemoveMarker", "RemoveReplaced RemoveMarker")),
+    "a former primary's slots": (
+        state(replace(STREAMING, idle_slots=("db1", "db3"))), {"drop_idle_slots": True}, "configure", "DropIdleSlots"),
+    "a former primary's slots, to be kept": (state(replace(STREAMING, idle_slots=("db1",))), {}, "none", ""),
     "nothing is wrong": (
         state(), {"on_diverged": "reclone", "on_foreign": "reclone", "on_lost_slot": "reclone", "on_split_brain": "stop", "keep_replaced": False}, "none", ""),
 }
