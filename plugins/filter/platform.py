@@ -28,6 +28,7 @@ NEEDED_SECRETS = (
     "vault_postgres_app_password",
     "vault_postgres_pooler_password",
     "vault_postgres_replication_password",
+    "vault_postgres_switchover_password",
     "vault_redis_app_password",
     "vault_redis_operator_password",
     "vault_redis_replication_password",
