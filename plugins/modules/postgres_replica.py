@@ -43,21 +43,8 @@ notes:
 extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges
+  - payaid.scaling.postgres_cluster
 options:
-  version:
-    description: Major version of PostgreSQL, the same as the primary's; 15 or later.
-    type: int
-    required: true
-  cluster:
-    description: Debian's name of the cluster.
-    type: str
-    default: main
-  data_dir:
-    description: Data directory. V(/var/lib/postgresql/<version>/<cluster>) if not given.
-    type: path
-  config_dir:
-    description: Directory of C(postgresql.conf). V(/etc/postgresql/<version>/<cluster>) if not given.
-    type: path
   primary_host:
     description: Name or address of the present primary.
     type: str
@@ -247,15 +234,13 @@ from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import CLUSTER_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan, report
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "version": {"type": "int", "required": True},
-    "cluster": {"type": "str", "default": "main"},
-    "data_dir": {"type": "path"},
-    "config_dir": {"type": "path"},
+    **CLUSTER_ARGUMENTS,
     "primary_host": {"type": "str", "required": True},
     "primary_port": {"type": "int", "default": 5432},
     "replication_user": {"type": "str", "required": True},

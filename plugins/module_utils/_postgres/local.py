@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,8 +65,11 @@ class LocalCluster:
         self.place = place
         self.system = system
 
-    def observe(self) -> tuple[Local, dict[str, Any]]:
-        """Return what is there, and what the server answered if it takes questions."""
+    def observe(self, more: str = "") -> tuple[Local, dict[str, Any]]:
+        """Return what is there, and what the server answered if it takes questions.
+
+        More may be asked at once, by a statement that returns another JSON object.
+        """
         path = self.place.data_dir
         local = Local(data=_classify(path), symlink=os.path.islink(path), mount_point=os.path.ismount(path))
         postmaster = self.postmaster()
@@ -84,6 +88,7 @@ class LocalCluster:
             lsn=control.lsn,
             replayed=control.lsn,
             control_state=control.state,
+            control_limits=control.limits,
             hints_logged=control.hints_logged,
             backup_label=label,
             standby_signal=os.path.exists(f"{path}/standby.signal"),
@@ -91,7 +96,8 @@ class LocalCluster:
         )
         if postmaster is None:
             return local, {}
-        if (answer := self.ask(postmaster)) is None:
+        question = f"SELECT ({QUESTION})::jsonb || ({more})::jsonb" if more else QUESTION
+        if (answer := self.ask(postmaster, question)) is None:
             return local, {}
         receiver = text.receiver_from_row(answer["receiver"])
         names = ("written_lsn", "receive_lsn", "replay_lsn")
@@ -142,11 +148,9 @@ class LocalCluster:
             return None
         return Postmaster(pid, *(lines[3:5] if len(lines) > 4 else ("", "")))
 
-    def ask(self, server: Postmaster, question: str = QUESTION) -> dict[str, Any] | None:
+    def ask(self, server: Postmaster, question: str = QUESTION, **variables: object) -> dict[str, Any] | None:
         """Ask the running server over its socket; None while it takes no questions."""
-        argv = [f"{self.place.bin_dir}/psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
-        target = ["-h", server.socket_dir, "-p", server.port]
-        done = self.system.run([*argv, *target], feed=question, timeout=30)
+        done = self.psql(server, question, **variables)
         if done.returncode == 0:
             answer: dict[str, Any] = json.loads(done.stdout)
             return answer
@@ -157,6 +161,15 @@ class LocalCluster:
             f"{self.system.host}: the running server cannot be asked over its socket "
             f"({text.first_line(done.stderr)}): let pg_hba.conf have the line local all postgres peer."
         )
+
+    def psql(
+        self, server: Postmaster, statement: str, **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a statement; :'name' in it stands for a variable, which psql quotes."""
+        argv = [f"{self.place.bin_dir}/psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
+        given = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
+        target = ["-h", server.socket_dir, "-p", server.port]
+        return self.system.run([*argv, *given, *target], feed=statement, timeout=30)
 
     def run(self, program: str, *arguments: str, timeout: float = 60) -> str:
         """Run one of the server's programs, which must succeed."""

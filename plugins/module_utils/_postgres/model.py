@@ -149,6 +149,8 @@ class Control:
     segment_size: int = 16 << 20
     # Without either, changes of hint bits leave no trace in the WAL, and pg_rewind could not find them.
     hints_logged: bool = False
+    # The settings of the primary, of which a standby learns by WAL.
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ class Local:
     shutdown_end: int = 0
     hints_logged: bool = True
     control_state: str = ""
+    # What a standby's settings must come up to.
+    control_limits: tuple[tuple[str, int], ...] = ()
     backup_label: bool = False
     standby_signal: bool = False
     in_recovery: bool = False

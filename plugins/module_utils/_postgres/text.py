@@ -11,12 +11,18 @@ from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    MATCHED_SETTINGS,
     Control,
     Desired,
     Receiver,
 )
 
 OWNED_LINE = re.compile(r"^\s*(primary_conninfo|primary_slot_name)\b", re.IGNORECASE | re.MULTILINE)
+# Two of the settings have other names in pg_control.
+CONTROL_NAMES = {
+    name: name.replace("prepared_transactions", "prepared_xacts").replace("per_transaction", "per_xact")
+    for name in MATCHED_SETTINGS
+}
 
 
 def lsn_from_text(text: str | None) -> int:
@@ -53,6 +59,9 @@ def control_from_text(text: str) -> Control:
             segment_size=int(fields["Bytes per WAL segment"]),
             hints_logged=fields["Data page checksum version"] != "0"
             or fields["wal_log_hints setting"] == "on",
+            limits=tuple(
+                (name, int(fields[f"{printed} setting"])) for name, printed in CONTROL_NAMES.items()
+            ),
         )
     except (KeyError, ValueError) as error:
         raise Refusal(
@@ -95,6 +104,12 @@ def receiver_from_row(row: Mapping[str, Any] | None) -> Receiver | None:
         port=int(row["sender_port"] or 0),
         timeline=int(row["received_tli"] or 0),
     )
+
+
+def standbys_waited_for(names: str) -> int:
+    """Return how many standbys a commit waits for, as synchronous_standby_names says."""
+    counted = re.match(r"\s*(?:(?:first|any)\s+)?(\d+)\s*\(", names, re.IGNORECASE)
+    return int(counted[1]) if counted else int(bool(names.strip()))
 
 
 def history_from_text(text: str) -> tuple[tuple[int, int], ...]:

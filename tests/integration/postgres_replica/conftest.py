@@ -26,13 +26,14 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import Process, end
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULE = ROOT / "plugins/modules/postgres_replica.py"
+MODULES = ROOT / "plugins/modules"
 PASSWORD = r"s3cr:et\'word"  # noqa: S105  # of a role that lives for one test
 USER = "replicator"
 # Slower than the module waits for a slot: a base backup that is not ended must not end by itself in time.
 SLOW = "100k"
 HELD = "SELECT 1 FROM pg_replication_slots WHERE slot_name = :'slot' AND active"
 KNOWN = "SELECT 1 FROM pg_replication_slots WHERE slot_name = :'slot'"
+WAL_STATUS = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = :'slot'"
 DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = :'slot'"
 GRANTS = """
 GRANT pg_monitor, pg_checkpoint TO :user;
@@ -181,6 +182,40 @@ class Cluster:
     def system_identifier(self) -> str:
         return self.sql("SELECT system_identifier FROM pg_control_system()")
 
+    def outrun(self, slot: str) -> None:
+        """Write more WAL than max_slot_wal_keep_size lets the slot keep."""
+        for _segment in range(6):
+            self.sql("CREATE TABLE f AS SELECT g FROM generate_series(1, 1000) g; DROP TABLE f")
+            self.sql("SELECT pg_switch_wal()")
+        self.sql("CHECKPOINT")
+        self.wait_for(WAL_STATUS, "lost", slot=slot)
+
+    def begin_module(self, module: str, *, check: bool = False, **options: Any) -> subprocess.Popen[str]:
+        """Start a module on this cluster as Ansible does, its arguments on its input."""
+        place = {"version": self.version, "data_dir": str(self.data), "config_dir": str(self.conf)}
+        arguments = place | options | {"_ansible_check_mode": check, "_ansible_diff": True}
+        process = subprocess.Popen(  # noqa: S603  # this interpreter and a file of this repository
+            [sys.executable, str(MODULES / f"{module}.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def run_module(self, module: str, *, check: bool = False, **options: Any) -> Mapping[str, Any]:
+        """Run a module on this cluster to its end, and return what it says."""
+        out, errors = self.begin_module(module, check=check, **options).communicate(timeout=180)
+        assert PASSWORD not in out + errors, "the password is in the output"
+        assert errors == ""
+        answer: Mapping[str, Any] = json.loads(out)
+        return answer
+
 
 @dataclass
 class Standby(Cluster):
@@ -218,29 +253,10 @@ class Standby(Cluster):
         return Desired.from_params(defaults | self.options(**more))
 
     def begin(self, *, check: bool = False, **more: Any) -> subprocess.Popen[str]:
-        """Start the module as Ansible does, its arguments on its input."""
-        arguments = self.options(**more) | {"_ansible_check_mode": check, "_ansible_diff": True}
-        process = subprocess.Popen(  # noqa: S603  # this interpreter and a file of this repository
-            [sys.executable, str(MODULE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        process.stdin.close()
-        process.stdin = None
-        return process
+        return self.begin_module("postgres_replica", check=check, **self.options(**more))
 
     def run(self, *, check: bool = False, **more: Any) -> Mapping[str, Any]:
-        process = self.begin(check=check, **more)
-        out, errors = process.communicate(timeout=180)
-        assert PASSWORD not in out + errors, "the password is in the output"
-        assert errors == ""
-        answer: Mapping[str, Any] = json.loads(out)
-        return answer
+        return self.run_module("postgres_replica", check=check, **self.options(**more))
 
     def ok(self, **more: Any) -> Mapping[str, Any]:
         answer = self.run(**more)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible_collections.payaid.scaling.plugins.doc_fragments.postgres_cluster import ModuleDocFragment
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.modules import postgres_replica
 
@@ -18,8 +19,12 @@ FACTS = ("type", "required", "default", "choices", "elements")
 
 
 def documented() -> dict[str, Any]:
-    options: dict[str, Any] = yaml.safe_load(postgres_replica.DOCUMENTATION)["options"]
-    return options
+    """Return the module's own options, and those of the fragment."""
+    own, shared = (
+        yaml.safe_load(text)["options"]
+        for text in (postgres_replica.DOCUMENTATION, ModuleDocFragment.DOCUMENTATION)
+    )
+    return {**own, **shared}
 
 
 def test_documentation_and_argument_spec_agree() -> None:
