@@ -1,0 +1,110 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients on the app nodes, the databases, and the playbooks that are run while the clients go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+NODES = ("app1", "app2")
+DATABASES = ("pg1", "pg2", "pg3")
+UNIT, OUT = "payaid-traffic", "/run/payaid-traffic.json"
+
+
+@dataclass
+class Account:
+    """What the clients were promised, and what became of them."""
+
+    acknowledged: set[int] = field(default_factory=set)
+    times: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    reads: int = 0
+    longest: float = 0.0
+
+
+@dataclass
+class Platform:
+    """The machines of this scenario."""
+
+    machine: Callable[[str], Any]
+
+    def psql(self, name: str, query: str, database: str = "app") -> str:
+        said = self.machine(name).check_output(
+            "cd / && sudo -u postgres psql -XAtq -v ON_ERROR_STOP=1 -d %s -c %s", database, query
+        )
+        return str(said)
+
+    def writer(self) -> str:
+        """Return the one that takes writes, which is one."""
+        (found,) = [name for name in DATABASES if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]
+        return found
+
+    def play(self, playbook: str, *words: str, fails: bool = False) -> str:
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(SCENARIO / "inventory")]
+        done = subprocess.run(  # noqa: S603  # our own words
+            [*argv, str(ROOT / playbook), *words], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert (done.returncode != 0) == fails, done.stdout[-6000:] + done.stderr[-2000:]
+        return done.stdout
+
+    @contextmanager
+    def traffic(self) -> Iterator[Account]:
+        """Have clients on every app node write and read; their account is complete once they have ended."""
+        account = Account()
+        secret = self.machine(NODES[0]).ansible.get_variables()["vault_postgres_app_password"]
+        for name in NODES:
+            self.machine(name).check_output(
+                "systemd-run --quiet --unit=%s --setenv=PGHOST=127.0.0.1 --setenv=PGPORT=6432 --setenv=PGUSER=app "
+                "--setenv=PGPASSWORD=%s /usr/local/bin/traffic %s",
+                UNIT,
+                secret,
+                OUT,
+            )
+        try:
+            yield account
+        finally:
+            for name in NODES:
+                self.machine(name).check_output("systemctl stop %s", UNIT)
+                said = json.loads(self.machine(name).check_output("cat %s", OUT))
+                account.acknowledged |= set(said["acknowledged"])
+                account.times += said["times"]
+                account.errors += said["errors"]
+                account.reads += said["reads"]
+                account.longest = max(account.longest, said["longest"])
+        account.times.sort()
+
+    def rows(self, name: str) -> set[int]:
+        return set(map(int, self.psql(name, "SELECT n FROM traffic").split()))
+
+    def podman(self, *words: str) -> None:
+        subprocess.run(["podman", *words], check=True, capture_output=True)  # noqa: S603, S607  # the lab's machines
+
+    def container(self, name: str) -> str:
+        return f"{os.environ['LAB_NAME']}-{name}"
+
+
+@pytest.fixture(scope="session")
+def platform(machines: Callable[[str], Any]) -> Platform:
+    return Platform(machines)
+
+
+@pytest.fixture(autouse=True)
+def table(platform: Platform) -> None:
+    """Give the clients a table, made by their own user."""
+    platform.psql(
+        platform.writer(),
+        "CREATE TABLE IF NOT EXISTS traffic (n bigint PRIMARY KEY); ALTER TABLE traffic OWNER TO app",
+    )
