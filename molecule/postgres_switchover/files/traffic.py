@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes and reads through the pools beside the app until it is told to end, and says what became of it.
 
-Every row that was acknowledged is in the file that it leaves, every error, and how long a client waited at most.
+Every row that was acknowledged is in the file that it leaves, every error, and how long a client waited at
+most.
 The connection is in the environment, as libpq takes it.
 """
 

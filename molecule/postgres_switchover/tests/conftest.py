@@ -67,8 +67,8 @@ class Platform:
         secret = self.machine(NODES[0]).ansible.get_variables()["vault_postgres_app_password"]
         for name in NODES:
             self.machine(name).check_output(
-                "systemd-run --quiet --unit=%s --setenv=PGHOST=127.0.0.1 --setenv=PGPORT=6432 --setenv=PGUSER=app "
-                "--setenv=PGPASSWORD=%s /usr/local/bin/traffic %s",
+                "systemd-run --quiet --unit=%s --setenv=PGHOST=127.0.0.1 --setenv=PGPORT=6432 "
+                "--setenv=PGUSER=app --setenv=PGPASSWORD=%s /usr/local/bin/traffic %s",
                 UNIT,
                 secret,
                 OUT,
