@@ -25,7 +25,13 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "str": str,
 }
 # The roles without a scenario of their own, and the scenario that applies them.
-COVERED_BY = {"lab": "platform", "postgres_server": "postgres_replica", "redis_server": "redis_cluster"}
+COVERED_BY = {
+    "haproxy_reads": "postgres_reads",
+    "lab": "platform",
+    "postgres_agent": "postgres_reads",
+    "postgres_server": "postgres_replica",
+    "redis_server": "redis_cluster",
+}
 NO_DEFAULT = object()
 
 
