@@ -130,7 +130,7 @@ def test_settings_are_in_force(
 ) -> None:
     settings = {row["key"]: row["value"] for row in console("CONFIG")}
     assert settings["server_tls_sslmode"] == "require"
-    assert settings["auth_type"] == "scram-sha-256"
+    assert settings["auth_type"] == "hba"
     assert settings["server_connect_timeout"] == "2"
     if variables["lab_debian"] == "13":
         assert settings["max_prepared_statements"] == "200"
