@@ -51,7 +51,8 @@ role:
       counts as V(standby) until it has ended.
     - V(stopped_primary) or V(stopped_standby) where none runs, by what the data were last, and by
       C(standby.signal).
-    - V(starting) where a server starts or stops, and takes no questions.
+    - V(starting) where a server runs and takes no questions, because it starts or stops, has no connection
+      left, or does not answer for half a minute.
     - V(absent) where there are no data, or the programs are not installed.
     - V(broken) where data cannot be used, because a clone or rewind by M(payaid.scaling.postgres_replica) is
       under way or broke off, or because they are no PostgreSQL data.

@@ -143,7 +143,7 @@ def _of_no_use(found: Found) -> Iterator[str]:
 
 
 def _of_a_start(found: Found) -> Iterator[str]:
-    yield f"{found.place.name} is starting or stopping, and takes no questions"
+    yield f"{found.place.name} runs and takes no questions: it is starting or stopping, full, or hangs"
 
 
 def _of_a_stop(found: Found) -> Iterator[str]:

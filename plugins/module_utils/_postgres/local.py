@@ -48,6 +48,19 @@ SELECT json_build_object(
 )
 """
 
+SECONDS_TO_ANSWER = 30
+NO_ANSWER = "it did not answer in time"
+# What is said of, or by, a server that runs and takes no questions now.
+BUSY = (
+    "starting up",
+    "shutting down",
+    "not yet accepting",
+    "not accepting",
+    "too many clients",
+    "No such file",
+    NO_ANSWER,
+)
+
 
 @dataclass(frozen=True)
 class Postmaster:
@@ -154,8 +167,7 @@ class LocalCluster:
         if done.returncode == 0:
             answer: dict[str, Any] = json.loads(done.stdout)
             return answer
-        busy = ("starting up", "shutting down", "not yet accepting", "not accepting", "No such file")
-        if any(word in done.stderr for word in busy) or not server.port:
+        if any(word in done.stderr for word in BUSY) or not server.port:
             return None
         raise Refusal(
             f"{self.system.host}: the running server cannot be asked over its socket "
@@ -169,7 +181,11 @@ class LocalCluster:
         argv = [f"{self.place.bin_dir}/psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
         given = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
         target = ["-h", server.socket_dir, "-p", server.port]
-        return self.system.run([*argv, *given, *target], feed=statement, timeout=30)
+        try:
+            return self.system.run([*argv, *given, *target], feed=statement, timeout=SECONDS_TO_ANSWER)
+        except subprocess.TimeoutExpired:
+            # A server that was frozen, or cannot keep up, still takes the connection.
+            return subprocess.CompletedProcess(argv, 1, "", NO_ANSWER)
 
     def run(self, program: str, *arguments: str, timeout: float = 60) -> str:
         """Run one of the server's programs, which must succeed."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -12,6 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres import local
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.info import report
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.info_io import look
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Place
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import end
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_from_text
 
@@ -229,9 +234,22 @@ def test_a_server_that_takes_no_questions(pair: Standby) -> None:
     pair.start()
     found = told(pair)
     assert (found["role"], found["running"], found["lag"]) == ("starting", True, None)
-    assert found["problems"] == [
-        f"PostgreSQL {pair.version}/main is starting or stopping, and takes no questions"
-    ]
+    (problem,) = found["problems"]
+    assert problem.startswith(f"PostgreSQL {pair.version}/main runs and takes no questions: it is starting")
+
+
+def test_a_server_that_hangs(pair: Standby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "SECONDS_TO_ANSWER", 2)
+    pid = pair.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = report(look(Place(pair.version, "main", str(pair.data), str(pair.conf))))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (found["role"], found["running"]) == ("starting", True)
+    assert "or hangs" in found["problems"][0]
+    assert told(pair)["role"] == "standby"
 
 
 def test_nothing_there(standby: Standby) -> None:

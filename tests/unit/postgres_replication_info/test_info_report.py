@@ -154,7 +154,10 @@ ILL: dict[str, tuple[Found, str]] = {
         found(STOPPED, REWINDING),
         f"a rewind of {DATA} broke off: run postgres_replica again",
     ),
-    "starting": (found(STARTING), "PostgreSQL 17/main is starting or stopping, and takes no questions"),
+    "starting": (
+        found(STARTING),
+        "PostgreSQL 17/main runs and takes no questions: it is starting or stopping, full, or hangs",
+    ),
     "stopped": (found(STOPPED), "PostgreSQL 17/main is stopped"),
     "killed": (
         found(replace(EX_PRIMARY, control_state="in production")),
