@@ -68,6 +68,8 @@ class Host:
         local, answer = self.local.observe()
         config = self._config(answer)
         marker = self.notes.marker()
+        if local.data == "unknown" and marker and marker.in_place and marker.phase == "copying":
+            local = replace(local, data="partial")  # a run that was killed while it removed the old data
         staging = os.path.lexists(desired.staging)
         disk = os.statvfs(host_system.existing_ancestor(desired.data_dir))
         reclaimable = host_system.tree_size(desired.staging) if marker and staging else 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -106,6 +108,7 @@ class LocalCluster:
             backup_label=label,
             standby_signal=os.path.exists(f"{path}/standby.signal"),
             shutdown_end=self._shutdown_end(control),
+            idle_slots=self._slots_on_disk(),
         )
         if postmaster is None:
             return local, {}
@@ -133,6 +136,15 @@ class LocalCluster:
             conninfo=answer["settings"]["primary_conninfo"],
             slot=answer["settings"]["primary_slot_name"],
         ), answer
+
+    def _slots_on_disk(self) -> tuple[str, ...]:
+        """Return the physical slots that a server which takes no questions has."""
+        found = []
+        for state in sorted(Path(self.place.data_dir, "pg_replslot").glob("*/state")):
+            with suppress(FileNotFoundError):  # one that was dropped meanwhile
+                if text.slot_is_physical(state.read_bytes()):
+                    found.append(state.parent.name)
+        return tuple(found)
 
     def control(self) -> Control:
         return text.control_from_text(self.run("pg_controldata", self.place.data_dir))

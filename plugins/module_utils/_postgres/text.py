@@ -69,6 +69,14 @@ def control_from_text(text: str) -> Control:
         ) from error
 
 
+SLOT_DATABASE = 16 + 64  # in pg_replslot/NAME/state, behind its header and the name; PostgreSQL 15 to 17
+
+
+def slot_is_physical(state: bytes) -> bool:
+    """Tell a physical slot, which belongs to no database, from a logical one, by its file."""
+    return len(state) > SLOT_DATABASE + 4 and state[SLOT_DATABASE : SLOT_DATABASE + 4] == bytes(4)
+
+
 WAL_PAGE = 8192
 FIRST_HEADER, PAGE_HEADER = 40, 24  # of the first page of a segment, and of every other
 

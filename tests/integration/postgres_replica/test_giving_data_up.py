@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import end
 
 from .conftest import DROP, HELD, SLOW, USER, WAL_STATUS, Cluster, Standby, follower, new_primary, new_standby
 
@@ -51,17 +53,20 @@ def comes_right(standby: Standby, action: str, rogue: int | None = None, **optio
     assert (again["action"], again["actions"]) == ("none", [])
 
 
-def test_a_former_primary_that_was_stopped_in_good_order_just_follows() -> None:
-    with promoted() as (old, heir):
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_former_primary_that_was_stopped_in_good_order_just_follows(drop: bool) -> None:
+    with promoted("wal_level = logical") as (old, heir):
+        old.sql("SELECT pg_create_logical_replication_slot('decoded', 'pgoutput')")
         old.stop()
         heir.wait_for("SELECT count(*) FROM pg_stat_wal_receiver", "0")
         promote(heir)
         former = follower(old, heir)
-        comes_right(former, "configure")
-        slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots"
-        assert former.sql(slots) == heir.slot
-        comes_right(former, "configure", drop_idle_slots=True)
-        assert former.sql(slots) == ""
+        comes_right(former, "configure", drop_idle_slots=drop)
+        slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots WHERE slot_type = 'physical'"
+        assert former.sql(slots) == ("" if drop else heir.slot)
+        if not drop:
+            comes_right(former, "configure", drop_idle_slots=True)
+            assert former.sql(slots) == ""
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
@@ -257,6 +262,23 @@ def test_a_clone_over_data_that_is_killed_at_any_moment_is_completed(
     assert standby.backups() == []
     left = {path.name for path in standby.data.parent.iterdir() if ".old-" not in path.name}
     assert left == {"main", "main.passfile", "main.log"}
+
+
+def test_data_that_were_half_removed_for_a_clone_in_place_are_ours(standby: Standby) -> None:
+    standby.create()
+    process = standby.begin(on_foreign="reclone", strategy="in_place", max_rate=SLOW)
+    deadline = time.monotonic() + 30
+    while not standby.backups():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    end(standby.backups())
+    for path in standby.data.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (standby.data / "base").mkdir()
+    assert standby.ok(strategy="in_place")["action"] in ("clone", "reclone")
+    assert standby.streams()
 
 
 def test_a_clone_over_data_that_was_killed_goes_on_without_the_option(standby: Standby) -> None:
