@@ -123,9 +123,11 @@ class LocalCluster:
             server="up",
             in_recovery=answer["in_recovery"],
             replay=answer["replay"] or "not paused",
-            # Between its promotion and the next checkpoint a primary's pg_control has the old one.
+            # pg_control has the one of the last checkpoint, both after a promotion and on a standby that has
+            # followed one.
             timeline=max(
                 control.timeline,
+                self._received_timeline(max(received, replayed), control.segment_size),
                 receiver.timeline if receiver else 0,
                 int((answer["written_file"] or "0")[:8], 16),
             ),
@@ -136,6 +138,12 @@ class LocalCluster:
             conninfo=answer["settings"]["primary_conninfo"],
             slot=answer["settings"]["primary_slot_name"],
         ), answer
+
+    def _received_timeline(self, position: int, segment_size: int) -> int:
+        """Return the timeline of the newest WAL file that holds a position: no SQL tells it on a standby."""
+        name = text.wal_file(position, segment_size)
+        files = Path(self.place.data_dir, "pg_wal").glob(f"*{name}")
+        return max((int(path.name[:8], 16) for path in files if position), default=0)
 
     def _slots_on_disk(self) -> tuple[str, ...]:
         """Return the physical slots that a server which takes no questions has."""

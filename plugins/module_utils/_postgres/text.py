@@ -101,6 +101,12 @@ def oldest_wal(file: str | None, segment_size: int) -> int:
     return (int(file[:8], 16) << 32) + int(file[8:], 16) * segment_size if file else 0
 
 
+def wal_file(position: int, segment_size: int) -> str:
+    """Return the name, without the timeline, of the file that holds the byte before a position."""
+    last = max(position - 1, 0)
+    return f"{last >> 32:08X}{(last & 0xFFFFFFFF) // segment_size:08X}"
+
+
 def receiver_from_row(row: Mapping[str, Any] | None) -> Receiver | None:
     """Take one row of pg_stat_wal_receiver; there is none while no receiver runs."""
     if not row or row["status"] is None:

@@ -19,7 +19,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps import AwaitStreaming
 
-from .conftest import DROP, HELD, KNOWN, PASSWORD, SLOW, Cluster, Standby, new_primary, new_standby
+from .conftest import DROP, HELD, KNOWN, PASSWORD, SLOW, Cluster, Standby, follower, new_primary, new_standby
 
 CLONE_STEPS = 9
 
@@ -321,6 +321,26 @@ def test_a_standby_follows_the_primary_that_took_over() -> None:
         done = other.ok(primary_port=heir.port)
         assert (done["action"], done["after"]["timeline"]) == ("configure", 2)
         assert other.ok(primary_port=heir.port)["changed"] is False
+
+
+def test_a_second_change_of_the_primary_soon_after_the_first_is_followed() -> None:
+    """The standby's pg_control still has the timeline of two primaries ago, and nobody streams to it."""
+    with new_primary() as first, new_standby(first) as heir, new_standby(first) as other:
+        heir.ok()
+        other.ok()
+        first.stop()
+        heir.sql("SELECT pg_promote()")
+        former = follower(first, heir)
+        former.ok()
+        other.ok(primary_port=heir.port)
+        heir.sql("INSERT INTO t VALUES (-4)")
+        other.wait_for("SELECT count(*) FROM t WHERE n = -4", "1")
+        former.wait_for("SELECT count(*) FROM t WHERE n = -4", "1")
+        heir.stop()
+        other.wait_for("SELECT count(*) FROM pg_stat_wal_receiver", "0")
+        former.sql("SELECT pg_promote()")
+        done = other.ok(primary_port=former.port)
+        assert (done["action"], done["before"]["timeline"], done["after"]["timeline"]) == ("configure", 2, 3)
 
 
 def test_a_cluster_that_debian_does_not_know_is_registered_first(primary: Cluster, standby: Standby) -> None:
