@@ -161,8 +161,11 @@ class LocalCluster:
         """Where a former primary stopped writing, if it was shut down in good order; 0 if not known."""
         if control.state != "shut down":
             return 0
-        argv = [f"{self.place.bin_dir}/pg_waldump", "-n", "1", "-t", str(control.checkpoint_timeline)]
-        argv += ["-s", text.lsn_to_text(control.checkpoint_lsn), "-p", f"{self.place.data_dir}/pg_wal"]
+        position = text.lsn_to_text(control.checkpoint_lsn)
+        argv = [f"{self.place.bin_dir}/pg_waldump", "-n", "1", "-s", position]
+        # The file itself: given the folder, it looks into any file there, and fails on one that is still empty.
+        file = text.wal_file(control.checkpoint_lsn + 1, control.segment_size)
+        argv.append(f"{self.place.data_dir}/pg_wal/{control.checkpoint_timeline:08X}{file}")
         # Without the WAL of its last checkpoint there is no telling, and it counts as diverged.
         said = self.system.run(argv, timeout=60).stdout
         return text.shutdown_end(control.checkpoint_lsn, said, control.segment_size)

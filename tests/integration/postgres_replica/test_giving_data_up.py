@@ -58,6 +58,8 @@ def test_a_former_primary_that_was_stopped_in_good_order_just_follows(drop: bool
     with promoted("wal_level = logical") as (old, heir):
         old.sql("SELECT pg_create_logical_replication_slot('decoded', 'pgoutput')")
         old.stop()
+        for number in range(0xF0, 0x100):  # made in advance, and still empty
+            (old.data / f"pg_wal/0000000100000000000000{number:X}").write_bytes(bytes(1 << 24))
         heir.wait_for("SELECT count(*) FROM pg_stat_wal_receiver", "0")
         promote(heir)
         former = follower(old, heir)
