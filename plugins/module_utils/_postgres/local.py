@@ -163,7 +163,7 @@ class LocalCluster:
             return 0
         position = text.lsn_to_text(control.checkpoint_lsn)
         argv = [f"{self.place.bin_dir}/pg_waldump", "-n", "1", "-s", position]
-        # The file itself: given the folder, it looks into any file there, and fails on one that is still empty.
+        # The file itself: given the folder, it looks into any file there, and fails on an empty one.
         file = text.wal_file(control.checkpoint_lsn + 1, control.segment_size)
         argv.append(f"{self.place.data_dir}/pg_wal/{control.checkpoint_timeline:08X}{file}")
         # Without the WAL of its last checkpoint there is no telling, and it counts as diverged.
