@@ -35,7 +35,14 @@ NEEDED_SECRETS = (
 )
 SENTINEL_SECRETS = ("vault_redis_sentinel_password",)
 KNOWN_DEBIANS = ("12", "13")
-MACHINE_GROUPS = ("load_balancers", "app_nodes", "postgres_primary", "postgres_replicas", "redis_nodes")
+MACHINE_GROUPS = (
+    "load_balancers",
+    "app_nodes",
+    "postgres_primary",
+    "postgres_replicas",
+    "backup",
+    "redis_nodes",
+)
 REPLICAS_DEFAULT = 1
 MAX_CONNECTIONS_DEFAULT = 300
 # PostgreSQL's own reserve for superusers (3), migrations and people.
@@ -66,6 +73,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
         if not groups.get(group)
     ]
     problems += _primary_problems(groups)
+    problems += _backup_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
     problems += _mode_problems(groups, hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
@@ -85,6 +93,25 @@ def _primary_problems(groups: Groups) -> list[str]:
     if both := [host for host in primaries if host in (groups.get("postgres_replicas") or ())]:
         problems.append(
             f"{both[0]} is in postgres_primary and in postgres_replicas: take it out of one of them."
+        )
+    return problems
+
+
+def _backup_problems(groups: Groups) -> list[str]:
+    repositories = groups.get("backup") or ()
+    problems = []
+    if len(repositories) > 1:
+        problems.append(
+            f"The group backup lists {' and '.join(repositories)}: exactly one machine keeps the backups, so "
+            "take the others out of it."
+        )
+    databases = [
+        host for group in ("postgres_primary", "postgres_replicas") for host in groups.get(group) or ()
+    ]
+    if both := [host for host in repositories if host in databases]:
+        problems.append(
+            f"{both[0]} is in backup and is a database host: its backups would be lost with its data, so "
+            "list another machine in backup."
         )
     return problems
 

@@ -166,6 +166,20 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         [group("postgres_replicas", "pg2", "pg1")],
         ["pg1 is in postgres_primary and in postgres_replicas: take it out of one of them."],
     ),
+    "two machines for backups": (
+        [group("backup", "redis1", "redis2")],
+        [
+            "The group backup lists redis1 and redis2: exactly one machine keeps the backups, so take the "
+            "others out of it."
+        ],
+    ),
+    "backups beside the data": (
+        [group("backup", "pg2")],
+        [
+            "pg2 is in backup and is a database host: its backups would be lost with its data, so list "
+            "another machine in backup."
+        ],
+    ),
     "three Redis instances for masters with a replica each": (
         [variable("redis_server_instances", [{"port": 6379}]), variable("redis_cluster_replicas", 1)],
         [
