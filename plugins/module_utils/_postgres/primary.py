@@ -60,8 +60,7 @@ SELECT json_build_object(
       THEN pg_database_size(oid) END)
     FROM pg_database),
   'wal_bytes', pg_size_bytes(current_setting('wal_segment_size')),
-  'oldest_wal', CASE WHEN has_function_privilege('pg_ls_waldir()', 'EXECUTE') THEN (
-    SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$') END,
+  'may_list_wal', has_function_privilege('pg_ls_waldir()', 'EXECUTE'),
   'checkpoint_timeline', (SELECT timeline_id FROM pg_control_checkpoint()),
   'may_checkpoint', pg_has_role('pg_checkpoint', 'USAGE'),
   'denied', (
@@ -75,6 +74,10 @@ SELECT json_build_object(
     WHERE s.slot_name = %(slot)s)
 )
 """
+
+
+# A question of its own: who may not call the function may not even name it in a branch that is never taken.
+OLDEST_WAL = "SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'"
 
 
 class PrimaryServer:
@@ -157,8 +160,9 @@ class PrimaryServer:
         }
         with self._connect(DATABASE) as connection:
             row = connection.execute(QUESTION, asked).fetchone()
-        answer: dict[str, Any] = row[0] if row else {}
-        return answer
+            answer: dict[str, Any] = row[0] if row else {}
+            wal = connection.execute(OLDEST_WAL).fetchone() if answer["may_list_wal"] else None
+        return answer | {"oldest_wal": wal[0] if wal else None}
 
     @contextlib.contextmanager
     def _connect(self, database: LiteralString) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:

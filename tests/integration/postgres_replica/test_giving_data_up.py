@@ -233,6 +233,14 @@ def test_wal_that_is_gone_is_noticed_without_a_slot_that_says_so() -> None:
         comes_right(standby, "reclone", on_lost_slot="reclone")
 
 
+def test_a_role_that_may_only_replicate_is_enough_to_clone() -> None:
+    with new_primary() as primary, new_standby(primary) as standby:
+        primary.sql("REVOKE pg_monitor, pg_checkpoint FROM :user", user=USER)
+        primary.sql("REVOKE EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) FROM :user", user=USER)
+        assert standby.ok()["action"] == "clone"
+        assert standby.ok()["changed"] is False
+
+
 def test_a_clone_in_place_goes_through_a_link(primary: Cluster, standby: Standby) -> None:
     elsewhere = standby.base / "elsewhere"
     standby.create()
