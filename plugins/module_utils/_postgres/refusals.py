@@ -104,12 +104,12 @@ def _refuse_data(state: State, desired: Desired) -> str | None:
     """The data that are here cannot follow, and nothing allows to give them up."""
     if way(state, desired) == "reclone":
         return None
-    if torn(state):
+    wrong = unfit(state, desired)
+    if wrong is None and torn(state):
         return (
             f"an earlier pg_rewind broke off in {desired.data_dir}, which is of no use any more: set "
             "on_diverged=reclone and run again"
         )
-    wrong = unfit(state, desired)
     if wrong is None:
         return None
     if way(state, desired) == "rewind":

@@ -26,7 +26,7 @@ class Unfit:
 def unfit(state: State, desired: Desired) -> Unfit | None:
     """Tell what is wrong with the data; nothing where there are none, or none that count."""
     local, primary = state.local, state.primary
-    if local.data != "cluster" or torn(state):
+    if local.data != "cluster" or half_copied(state):
         return None
     if local.system_identifier != primary.system_identifier:
         return Unfit(
@@ -34,17 +34,22 @@ def unfit(state: State, desired: Desired) -> Unfit | None:
             f"{desired.data_dir} belongs to another database system ({local.system_identifier}; the primary "
             f"{desired.primary} is {primary.system_identifier})",
         )
+    if torn(state):
+        return None
     return _diverged(state, desired) or _starved(state, desired)
 
 
 def torn(state: State) -> bool:
     """Tell whether a copy in place, or a rewind, broke off in the middle of the data."""
+    rewinding = state.marker is not None and state.marker.phase == "rewinding"
+    return half_copied(state) or (rewinding and state.local.data == "cluster")
+
+
+def half_copied(state: State) -> bool:
+    """Tell whether a copy in place broke off: whatever these data seem to be, nobody has ever used them."""
     marker = state.marker
-    return (
-        marker is not None
-        and state.local.data == "cluster"
-        and (marker.phase == "rewinding" or (marker.phase == "copying" and marker.in_place))
-    )
+    copying = marker is not None and marker.phase == "copying" and marker.in_place
+    return copying and state.local.data == "cluster"
 
 
 def _diverged(state: State, desired: Desired) -> Unfit | None:
@@ -104,9 +109,9 @@ def way(state: State, desired: Desired) -> Literal["follow", "rewind", "reclone"
     marker = state.marker
     if marker is not None and marker.replaces and (marker.phase == "copying" or state.staging):
         return "reclone"  # decided by an earlier run, which may have dropped the slot already
-    if torn(state):
-        return "reclone" if given_up(state, desired) else "follow"
     wrong = unfit(state, desired)
+    if wrong is None and torn(state):
+        return "reclone" if given_up(state, desired) else "follow"
     if wrong is None:
         return "follow"
     wish = getattr(desired, wrong.option)

@@ -233,6 +233,8 @@ STILL_REFUSED: dict[str, tuple[State, dict[str, str | bool], str]] = {
     "no checkpoint, and none permitted": (
         state(FORKED, primary={"checkpoint_timeline": 2, "may_checkpoint": False}), {"on_diverged": "rewind"}, "GRANT pg_checkpoint TO replicator"),
     "full_page_writes off": (state(FORKED, primary={"full_page_writes": False}), {"on_diverged": "rewind"}, "full_page_writes is off"),
+    "a rewind broke off in foreign data": (
+        state(replace(STOPPED, system_identifier=FOREIGN), marker=REWINDING), {"on_diverged": "reclone"}, "set on_foreign=reclone"),
     "split brain, nothing said about the data": (state(replace(PRIMARY_HERE, timeline=2)), {"on_split_brain": "stop"}, "set on_diverged=rewind or reclone"),
     "split brain within one timeline": (
         state(PRIMARY_HERE), {"on_split_brain": "stop", "on_diverged": "reclone"}, "no timeline tells which one took over"),
