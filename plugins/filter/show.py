@@ -41,15 +41,20 @@ def _app(groups: Groups, hostvars: HostVars) -> Iterator[str]:
 
 
 def _postgres(groups: Groups, hostvars: HostVars) -> Iterator[str]:
-    replication: Mapping[str, Mapping[str, Any]] = {}
-    for host in groups.get("postgres_primary") or ():
-        rows = (hostvars[host].get("__platform_replication") or {}).get("query_result") or []
-        replication = {row["replica"]: row for row in rows}
-        yield _row(host, hostvars, f"PostgreSQL primary, {len(replication)} replicas follow")
-    for host in groups.get("postgres_replicas") or ():
-        seen = replication.get(host)
-        what = f"{seen['state']}, {seen['behind_bytes']} bytes behind" if seen else "does not stream"
-        yield _row(host, hostvars, f"PostgreSQL replica, {what}")
+    hosts = [*(groups.get("postgres_primary") or ()), *(groups.get("postgres_replicas") or ())]
+    answers = {host: hostvars[host].get("platform_postgres_info") or {} for host in hosts}
+    receiving = {row["address"]: row for info in answers.values() for row in info.get("replicas") or ()}
+    for host, info in answers.items():
+        role = info.get("role")
+        if role == "primary":
+            what = f"primary, {len(info['replicas'])} replicas follow"
+        elif role == "standby":
+            seen = receiving.get(str(hostvars[host]["platform_address"]))
+            lag = f"{seen['state']}, {seen['replay_lag_bytes']} bytes behind" if seen else "does not stream"
+            what = f"replica, {lag}"
+        else:
+            what = str(role or "does not answer").replace("_", " ")
+        yield _row(host, hostvars, f"PostgreSQL {what}")
 
 
 def _redis(groups: Groups, hostvars: HostVars) -> Iterator[str]:

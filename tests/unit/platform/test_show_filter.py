@@ -23,11 +23,15 @@ SILENT: dict[str, dict[str, Any]] = {
 SILENT["app1"] |= {"platform_app_ports": [3000, 3001], "app_node_release": "1.4.2"}
 ANSWERS: dict[str, dict[str, Any]] = {
     "lb1": {"__platform_health": {"json": {"status": "healthy"}}},
-    "pg1": {
-        "__platform_replication": {
-            "query_result": [{"replica": "pg2", "state": "streaming", "behind_bytes": 56}]
+    # The inventory's primary follows another one by now.
+    "pg1": {"platform_postgres_info": {"role": "standby", "replicas": []}},
+    "pg2": {
+        "platform_postgres_info": {
+            "role": "primary",
+            "replicas": [{"address": "10.0.0.3", "state": "streaming", "replay_lag_bytes": 56}],
         }
     },
+    "pg3": {"platform_postgres_info": {"role": "stopped_standby", "replicas": []}},
     "redis1": {
         "__platform_redis": {
             "nodes": [
@@ -49,9 +53,9 @@ def test_what_the_services_answered_is_said() -> None:
     assert said({host: values | ANSWERS.get(host, {}) for host, values in SILENT.items()}) == {
         "lb1": "nginx, healthy: https://10.0.0.1/",
         "app1": "Next.js on 3000, 3001, release 1.4.2",
-        "pg1": "PostgreSQL primary, 1 replicas follow",
-        "pg2": "PostgreSQL replica, streaming, 56 bytes behind",
-        "pg3": "PostgreSQL replica, does not stream",
+        "pg1": "PostgreSQL replica, streaming, 56 bytes behind",
+        "pg2": "PostgreSQL primary, 1 replicas follow",
+        "pg3": "PostgreSQL stopped standby",
         "redis1": "Redis Cluster, master on 6379, replica on 6380",
         "redis2": "Redis Cluster, no node answers",
     }
@@ -61,12 +65,19 @@ def test_silence_is_said() -> None:
     assert said(SILENT) == {
         "lb1": "nginx, health unknown: https://10.0.0.1/",
         "app1": "Next.js on 3000, 3001, release 1.4.2",
-        "pg1": "PostgreSQL primary, 0 replicas follow",
-        "pg2": "PostgreSQL replica, does not stream",
-        "pg3": "PostgreSQL replica, does not stream",
+        "pg1": "PostgreSQL does not answer",
+        "pg2": "PostgreSQL does not answer",
+        "pg3": "PostgreSQL does not answer",
         "redis1": "Redis Cluster, no node answers",
         "redis2": "Redis Cluster, no node answers",
     }
+
+
+def test_a_standby_that_nobody_sends_to_is_said() -> None:
+    told = said(
+        SILENT | {"pg3": SILENT["pg3"] | {"platform_postgres_info": {"role": "standby", "replicas": []}}}
+    )
+    assert told["pg3"] == "PostgreSQL replica, does not stream"
 
 
 def test_sentinel_is_called_by_its_name() -> None:
