@@ -47,6 +47,13 @@ class Platform:
         )
         return str(said)
 
+    def answers(self, name: str) -> bool:
+        """Whether the machine is there, and its PostgreSQL."""
+        try:
+            return bool(self.machine(name).run("sudo -u postgres psql -XAtqc 'SELECT 1'").rc == 0)
+        except RuntimeError:  # SSH is not there yet
+            return False
+
     def writer(self) -> str:
         """Return the one that takes writes, which is one."""
         (found,) = [name for name in DATABASES if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]

@@ -110,7 +110,7 @@ def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform,
 
     # It comes back as the primary that it was; nobody writes to it, and nobody is made to believe in it.
     platform.podman("start", platform.container("pg1"))
-    soon(lambda: platform.machine("pg1").run("sudo -u postgres psql -XAtqc 'SELECT 1'").rc == 0, within=60)
+    soon(lambda: platform.answers("pg1"), within=60)
     said = platform.play("molecule/postgres_switchover/converge.yml", fails=True)
     assert "split brain" in said
     assert "on_split_brain=stop" in said
