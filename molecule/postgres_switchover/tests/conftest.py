@@ -75,7 +75,7 @@ class Platform:
         for name in NODES:
             self.machine(name).check_output(
                 "systemd-run --quiet --unit=%s --setenv=PGHOST=127.0.0.1 --setenv=PGPORT=6432 "
-                "--setenv=PGUSER=app --setenv=PGPASSWORD=%s /usr/local/bin/traffic %s",
+                "--setenv=PGUSER=app --setenv=PGPASSWORD=%s /usr/bin/python3 /usr/local/bin/traffic %s",
                 UNIT,
                 secret,
                 OUT,
