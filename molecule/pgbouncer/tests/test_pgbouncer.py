@@ -149,11 +149,23 @@ def test_the_servers_see_tls_and_nobody_but_app_and_pooler(
     assert said.split() == [f"{address}|app|t", f"{address}|pooler|t"]
 
 
-def test_other_machines_do_not_reach_it(host: Any, machines: Machines, variables: dict[str, Any]) -> None:
-    assert host.socket("tcp://127.0.0.1:6432").is_listening
-    assert not host.socket(f"tcp://{variables['ansible_host']}:6432").is_listening
-    said = machines("pg1").run("timeout 3 bash -c %s", f"exec 3<>/dev/tcp/{variables['ansible_host']}/6432")
-    assert said.rc != 0
+def test_from_other_machines_only_the_console_is_reached_and_only_by_who_hands_over(
+    machines: Machines, variables: dict[str, Any]
+) -> None:
+    def ask(machine: str, database: str, user: str, password: str, sslmode: str) -> Any:
+        return machines(machine).run(
+            "PGPASSWORD=%s psql -XAtq -d %s -c %s",
+            variables[f"vault_postgres_{password}_password"],
+            f"host={variables['ansible_host']} port=6432 dbname={database} user={user} sslmode={sslmode}",
+            "SHOW VERSION" if database == "pgbouncer" else "SELECT 1",
+        )
+
+    said = ask("pg1", "pgbouncer", "switcher", "switchover", "require")
+    assert "PgBouncer" in said.stdout + said.stderr, said.stderr
+    assert ask("pg1", "pgbouncer", "switcher", "switchover", "disable").rc != 0
+    assert ask("app1", "pgbouncer", "switcher", "switchover", "require").rc != 0
+    assert ask("pg1", "pgbouncer", "pooler", "pooler", "require").rc != 0
+    assert ask("pg1", "app_rw", "app", "app", "require").rc != 0
 
 
 def test_secrets_are_for_postgres_alone(host: Any, variables: dict[str, Any]) -> None:
