@@ -210,6 +210,14 @@ class LocalCluster:
             # A server that was frozen, or cannot keep up, still takes the connection.
             return subprocess.CompletedProcess(argv, 1, "", NO_ANSWER)
 
+    def demand(self, question: str) -> dict[str, Any]:
+        """Ask the running server, which must answer."""
+        server = self.postmaster()
+        answer = self.ask(server, question) if server else None
+        if answer is None:
+            raise Refusal(f"{self.system.host}: {self.place.name} takes no questions any more: run again.")
+        return answer
+
     def run(self, program: str, *arguments: str, timeout: float = 60) -> str:
         """Run one of the server's programs, which must succeed."""
         done = self.system.run([f"{self.place.bin_dir}/{program}", *arguments], timeout=timeout)

@@ -103,7 +103,7 @@ class Standby:
         return State(self.system.host, self.place, local, known)
 
     def promote(self) -> None:
-        self._ask(PROMOTE)
+        self.local.demand(PROMOTE)
         deadline = time.monotonic() + self.timeout
         while self.local.observe()[0].in_recovery:
             if time.monotonic() > deadline:
@@ -114,11 +114,4 @@ class Standby:
             time.sleep(PAUSE)
 
     def checkpoint(self) -> None:
-        self._ask(CHECKPOINT)
-
-    def _ask(self, question: str) -> dict[str, Any]:
-        server = self.local.postmaster()
-        answer = self.local.ask(server, question) if server else None
-        if answer is None:
-            raise Refusal(f"{self.system.host}: {self.place.name} takes no questions any more: run again.")
-        return answer
+        self.local.demand(CHECKPOINT)

@@ -86,7 +86,7 @@ class Switchover:
         if answer:
             limits = tuple((name, int(answer["settings"][name])) for name in MATCHED_SETTINGS)
         if local.server == "up" and not local.in_recovery:
-            busy = self._ask(BUSY.format(age=wanted.max_transaction_age))["busy"]
+            busy = self.local.demand(BUSY.format(age=wanted.max_transaction_age))["busy"]
             checkpointed = local.lsn - self.local.control().checkpoint_lsn < CHECKPOINT_DISTANCE
         return State(
             host=self.system.host,
@@ -97,13 +97,6 @@ class Switchover:
             long_transactions=tuple(busy),
             checkpointed=checkpointed,
         )
-
-    def _ask(self, question: str) -> dict[str, Any]:
-        server = self.local.postmaster()
-        answer = self.local.ask(server, question) if server else None
-        if answer is None:
-            raise Refusal(f"{self.system.host}: {self.wanted.name} takes no questions any more: run again.")
-        return answer
 
     def _target(self) -> Target:
         answer = self._ask_target(TARGET, {"names": list(MATCHED_SETTINGS)})
@@ -160,7 +153,7 @@ class Switchover:
     # -- doing
 
     def checkpoint(self) -> None:
-        self._ask(CHECKPOINT)
+        self.local.demand(CHECKPOINT)
 
     def pause(self) -> None:
         self._held_since = time.monotonic()

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +21,6 @@ import pytest
 
 from ..postgres_replica.conftest import (
     PASSWORD,
-    ROOT,
     USER,
     Cluster,
     Standby,
@@ -33,7 +29,6 @@ from ..postgres_replica.conftest import (
     new_standby,
 )
 
-MODULE = ROOT / "plugins/modules/postgres_switchover.py"
 PGBOUNCER = "/usr/sbin/pgbouncer"
 SETTINGS = ("wal_log_hints = on", "synchronous_commit = on", "max_connections = 60")
 
@@ -139,9 +134,6 @@ class Pair:
 
     def options(self, **more: Any) -> dict[str, Any]:
         return {
-            "version": self.primary.version,
-            "data_dir": str(self.primary.data),
-            "config_dir": str(self.primary.conf),
             "target_host": "127.0.0.1",
             "target_port": self.standby.port,
             "replication_user": USER,
@@ -151,27 +143,10 @@ class Pair:
         } | more
 
     def begin(self, *, check: bool = False, **more: Any) -> subprocess.Popen[str]:
-        arguments = self.options(**more) | {"_ansible_check_mode": check, "_ansible_diff": True}
-        process = subprocess.Popen(  # noqa: S603  # this interpreter and a file of this repository
-            [sys.executable, str(MODULE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        process.stdin.close()
-        process.stdin = None
-        return process
+        return self.primary.begin_module("postgres_switchover", check=check, **self.options(**more))
 
-    def run(self, **more: Any) -> Mapping[str, Any]:
-        out, errors = self.begin(**more).communicate(timeout=120)
-        assert PASSWORD not in out + errors, "the password is in the output"
-        assert errors == ""
-        answer: Mapping[str, Any] = json.loads(out)
-        return answer
+    def run(self, *, check: bool = False, **more: Any) -> Mapping[str, Any]:
+        return self.primary.run_module("postgres_switchover", check=check, **self.options(**more))
 
     def ok(self, **more: Any) -> Mapping[str, Any]:
         answer = self.run(**more)
