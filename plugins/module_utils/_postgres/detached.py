@@ -30,8 +30,7 @@ def detached(work: Callable[[], T]) -> T:
     _pid, status = os.waitpid(child, 0)
     if not said:
         raise RuntimeError(f"the process that did the work has ended without a word (status {status})")
-    # The bytes come from our own child.
-    done, result = pickle.loads(said)  # noqa: S301
+    done, result = pickle.loads(said)  # noqa: S301  # our own child
     if done:
         value: T = result
         return value
