@@ -121,6 +121,11 @@ molecule-all: setup-test app ## Every scenario on Debian 13 and 12
 benchmark: setup ## Time demo, site and an unchanged second run, as a table
 	@$(BIN)/python tests/benchmarks/site_run.py
 
+.PHONY: benchmark-postgres
+benchmark-postgres: setup-test ## Time postgres_replica beside pg_basebackup, as a table
+	@tests/install_servers
+	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.benchmarks.postgres_replica
+
 .PHONY: benchmark-redis
 benchmark-redis: setup-test ## Time redis_cluster beside redis-cli, as a table
 	@tests/install_servers
