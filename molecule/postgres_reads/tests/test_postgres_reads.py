@@ -123,17 +123,12 @@ def test_reads_are_shared_by_the_replicas_over_tls(reads: Account, machines: Mac
         assert psql(machines(name), query) == "t"
 
 
-def test_a_replica_whose_postmaster_is_killed(reads: Account, machines: Machines) -> None:
-    pg2 = machines("pg2")
+def test_a_replica_whose_postmaster_is_killed_is_back_by_itself(reads: Account, machines: Machines) -> None:
     begun = time.time()
-    pg2.check_output("kill -9 $(head -1 /var/lib/postgresql/*/main/postmaster.pid)")
-    try:
-        reads.avoid("pg2", since=begun, within=OUT)
-    finally:
-        pg2.check_output("systemctl restart 'postgresql@*'")
-    back = time.time()
-    reads.use("pg2", since=back, within=BACK)
-    assert reads.errors(back) == []
+    machines("pg2").check_output("kill -9 $(head -1 /var/lib/postgresql/*/main/postmaster.pid)")
+    # It may be back sooner than a read could fail.
+    reads.avoid("nobody", since=begun, within=OUT)
+    reads.use("pg2", since=begun + OUT, within=BACK)
 
 
 def test_a_replica_whose_machine_is_stopped(reads: Account, podman: Callable[..., str]) -> None:
@@ -265,6 +260,8 @@ def test_haproxy_that_is_killed_is_back_by_itself(
     gap = max(later - earlier for earlier, later in pairwise(answered))
     print(f"the longest gap between two answers is {gap:.1f} s")
     assert gap < OUT
+    # What is in flight is lost; but nobody is turned away while there is no HAProxy.
+    assert all("server conn crashed" in read["error"] for read in reads.errors())
     soon(lambda: where(host) == "replicas: pg2, pg3", 10)
 
 
