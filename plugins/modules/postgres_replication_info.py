@@ -118,6 +118,20 @@ replay_paused:
   description: Whether replay is paused, by somebody or because a setting is lower than on the primary.
   type: bool
   returned: success
+limits:
+  description:
+    - The settings of which a standby must have no less than its primary, by their names.
+    - What a server that takes questions runs with, whatever its files say by now. Of another one what its
+      WAL was written with. Empty where there are no data.
+  type: dict
+  returned: success
+  sample: {max_connections: 300, max_worker_processes: 8}
+pending_restart:
+  description: Settings in the files of a server that takes questions that wait for its restart.
+  type: list
+  elements: str
+  returned: success
+  sample: [max_connections]
 replicas:
   description: Who receives WAL from this server, base backups too.
   type: list

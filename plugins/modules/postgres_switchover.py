@@ -34,6 +34,7 @@ extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges
   - payaid.scaling.postgres_cluster
+  - payaid.scaling.postgres_poolers
 options:
   target_host:
     description: Name or address of the standby that takes over.
@@ -59,45 +60,10 @@ options:
     description: >-
       File with the certificates that sign the standby's, for O(sslmode=verify-ca) and V(verify-full).
     type: path
-  poolers:
-    description: >-
-      Every PgBouncer whose clients write here. Without any, clients see errors until they reconnect.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      host:
-        description: Name or address.
-        type: str
-        required: true
-      port:
-        description: Port.
-        type: int
-        default: 6432
-  pooler_databases:
-    description: The databases of the poolers that lead to the primary.
-    type: list
-    elements: str
-    default: [app_rw]
-  pooler_user:
-    description: One of their C(admin_users).
-    type: str
-    default: pgbouncer
-  pooler_password:
-    description: Its password.
-    type: str
   max_lag:
     description: Bytes that the standby may be behind when the run begins.
     type: int
     default: 16777216
-  max_transaction_age:
-    description: "Refuse while a transaction has run for more seconds than this: a pause waits for it."
-    type: int
-    default: 5
-  pause_timeout:
-    description: Seconds in which all poolers must have held their clients back; otherwise all is as before.
-    type: int
-    default: 5
   timeout:
     description: >-
       Seconds that stopping, catching up and promoting may take each. Together with O(pause_timeout) they
@@ -164,9 +130,13 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.detached 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.io import Switchover
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.plan import plan, report
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import (
+    POOLER_ARGUMENTS,
+)
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **CLUSTER_ARGUMENTS,
+    **POOLER_ARGUMENTS,
     "target_host": {"type": "str", "required": True},
     "target_port": {"type": "int", "default": 5432},
     "replication_user": {"type": "str", "required": True},
@@ -177,18 +147,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "default": "prefer",
     },
     "sslrootcert": {"type": "path"},
-    "poolers": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {"host": {"type": "str", "required": True}, "port": {"type": "int", "default": 6432}},
-    },
-    "pooler_databases": {"type": "list", "elements": "str", "default": ["app_rw"]},
-    "pooler_user": {"type": "str", "default": "pgbouncer"},
-    "pooler_password": {"type": "str", "no_log": True},
     "max_lag": {"type": "int", "default": 16777216},
-    "max_transaction_age": {"type": "int", "default": 5},
-    "pause_timeout": {"type": "int", "default": 5},
     "timeout": {"type": "int", "default": 10},
 }
 

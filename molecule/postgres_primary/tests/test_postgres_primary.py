@@ -57,6 +57,16 @@ def test_it_takes_writes(login: Callable[..., Any], variables: dict[str, Any]) -
         assert (said.rc, said.stdout.strip()) == (0, "written"), said.stderr
 
 
+def test_statements_are_counted_in_every_database(admin: Callable[..., str]) -> None:
+    for database in ("app", "reports"):
+        assert int(admin("SELECT count(*) FROM pg_stat_statements", database)) > 0
+
+
+def test_memory_is_what_the_inventory_says_the_machine_has(admin: Callable[..., str]) -> None:
+    names = ("shared_buffers", "effective_cache_size", "work_mem", "maintenance_work_mem")
+    assert [admin(f"SHOW {name}") for name in names] == ["256MB", "768MB", "4MB", "64MB"]
+
+
 def test_a_wrong_password_is_refused(login: Callable[..., Any]) -> None:
     said = login("app", "wrong", "SELECT 1")
     assert said.rc != 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 NODES = ("app1", "app2")
 DATABASES = ("pg1", "pg2", "pg3")
+RECAP = re.compile(r"^(\w+) +: ok=\d+ +changed=(\d+) .* failed=(\d+)", re.MULTILINE)
 UNIT, OUT = "payaid-traffic", "/run/payaid-traffic.json"
 
 
@@ -40,6 +42,7 @@ class Platform:
     """The machines of this scenario."""
 
     machine: Callable[[str], Any]
+    databases: tuple[str, ...] = DATABASES
 
     def psql(self, name: str, query: str, database: str = "app") -> str:
         said = self.machine(name).check_output(
@@ -95,6 +98,16 @@ class Platform:
 
     def rows(self, name: str) -> set[int]:
         return set(map(int, self.psql(name, "SELECT n FROM traffic").split()))
+
+    def prove(self, account: Account) -> None:
+        """Nothing that was acknowledged is missing on the server that takes writes."""
+        missing = account.acknowledged - self.rows(self.writer())
+        assert not missing, f"{len(missing)} of {len(account.acknowledged)} acknowledged rows are gone"
+
+    @staticmethod
+    def changed(said: str) -> dict[str, int]:
+        """Return how much a playbook changed on each machine, by what it said at its end."""
+        return {name: int(count) for name, count, _failed in RECAP.findall(said) if name != "localhost"}
 
     def podman(self, *words: str) -> None:
         subprocess.run(["podman", *words], check=True, capture_output=True)  # noqa: S603, S607  # the lab's machines

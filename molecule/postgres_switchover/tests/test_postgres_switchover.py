@@ -5,29 +5,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Patience
 
-    from .conftest import Account, Platform
+    from .conftest import Platform
 
 testinfra_hosts = ["app1"]
 ROUNDS = 5
 STALL = 3.0  # s; the longest that a client may wait in a switchover
-RECAP = re.compile(r"^(\w+) +: ok=\d+ +changed=(\d+) .* failed=(\d+)", re.MULTILINE)
-
-
-def prove(platform: Platform, account: Account) -> None:
-    """Nothing that was acknowledged is missing on the server that takes writes."""
-    missing = account.acknowledged - platform.rows(platform.writer())
-    assert not missing, f"{len(missing)} of {len(account.acknowledged)} acknowledged rows are gone"
-
-
-def changed(said: str) -> dict[str, int]:
-    return {name: int(count) for name, count, _failed in RECAP.findall(said) if name != "localhost"}
 
 
 def test_there_and_back_again_without_an_error(platform: Platform) -> None:
@@ -43,7 +31,7 @@ def test_there_and_back_again_without_an_error(platform: Platform) -> None:
     print(f"{seen}, longest wait {account.longest:.2f} s")
     assert account.errors == []
     assert len(account.acknowledged) > 1000
-    prove(platform, account)
+    platform.prove(account)
     assert account.longest < STALL
 
 
@@ -51,12 +39,12 @@ def test_the_platform_keeps_whom_it_finds(platform: Platform) -> None:
     platform.play("playbooks/switchover.yml", "-e", "switchover_to=pg3")
     said = platform.play("molecule/postgres_switchover/converge.yml")
     assert platform.writer() == "pg3"
-    assert set(changed(said).values()) == {0}, said[-3000:]
+    assert set(platform.changed(said).values()) == {0}, said[-3000:]
     slots = "SELECT string_agg(slot_name || ':' || active, ' ' ORDER BY slot_name) FROM pg_replication_slots"
     assert platform.psql("pg3", slots) == "pg1:true pg2:true"
     assert platform.psql("pg1", slots) == platform.psql("pg2", slots) == ""
     said = platform.play("playbooks/switchover.yml", "-e", "switchover_to=pg3")
-    assert set(changed(said).values()) == {0}
+    assert set(platform.changed(said).values()) == {0}
     platform.play("playbooks/switchover.yml", "-e", "switchover_to=pg1")
 
 
@@ -91,7 +79,7 @@ def test_a_postmaster_that_is_killed_comes_back_by_itself(platform: Platform, so
         time.sleep(3)
     first = next(when for when in account.times if when > killed + 0.5)
     print(f"writes came back {first - killed:.1f} s after the kill, {len(account.errors)} errors")
-    prove(platform, account)
+    platform.prove(account)
 
 
 def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform, soon: Patience) -> None:
@@ -120,5 +108,5 @@ def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform,
         *("-e", "postgres_replica_on_split_brain=stop", "-e", "postgres_replica_on_diverged=rewind"),
     )
     assert platform.writer() != "pg1"
-    prove(platform, account)
-    assert set(changed(platform.play("molecule/postgres_switchover/converge.yml")).values()) == {0}
+    platform.prove(account)
+    assert set(platform.changed(platform.play("molecule/postgres_switchover/converge.yml")).values()) == {0}

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    MATCHED_SETTINGS,
     Local,
     Marker,
     Place,
@@ -77,6 +78,8 @@ def report(found: Found) -> dict[str, Any]:
         "upstream": answer.get("upstream"),
         "lag": _lag(found) if name == "standby" else None,
         "replay_paused": _paused(found),
+        "limits": dict(_limits(found)),
+        "pending_restart": list(answer.get("pending_restart", ())),
         "replicas": [_not_negative(replica) for replica in answer.get("replicas", ())],
         "slots": [_not_negative(slot) for slot in answer.get("slots", ())],
         "synchronous_standby_names": answer.get("synchronous_standby_names"),
@@ -94,6 +97,13 @@ def _lag(found: Found) -> dict[str, int | float | None]:
 
 def _paused(found: Found) -> bool:
     return found.local.replay == "paused"
+
+
+def _limits(found: Found) -> Iterable[tuple[str, int]]:
+    """Return what this server runs with, or, if nobody can ask it, what its WAL was written with."""
+    if settings := found.answer.get("settings"):
+        return ((name, int(settings[name])) for name in MATCHED_SETTINGS)
+    return found.local.control_limits
 
 
 def _not_negative(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ SELECT json_build_object(
   'lsn', here.lsn,
   'synchronous_standby_names', current_setting('synchronous_standby_names'),
   'synchronous_commit', current_setting('synchronous_commit'),
+  'pending_restart', (
+    SELECT coalesce(json_agg(name ORDER BY name), '[]') FROM pg_settings WHERE pending_restart),
   'upstream', (
     SELECT json_build_object('host', sender_host, 'port', sender_port, 'slot', slot_name, 'status', status,
       'last_message_age_s', round(extract(epoch FROM clock_timestamp() - last_msg_receipt_time), 3))

@@ -184,6 +184,11 @@ class LocalCluster:
             return None
         return Postmaster(pid, *(lines[3:5] if len(lines) > 4 else ("", "")))
 
+    def accepts(self) -> bool:
+        """Tell by its own note whether the server takes connections, sooner than what started it does."""
+        lines = host_system.read_or_empty(f"{self.place.data_dir}/postmaster.pid").splitlines()
+        return self.postmaster() is not None and len(lines) > 7 and lines[7].strip() == "ready"
+
     def ask(self, server: Postmaster, question: str = QUESTION, **variables: object) -> dict[str, Any] | None:
         """Ask the running server over its socket; None while it takes no questions."""
         done = self.psql(server, question, **variables)
@@ -227,10 +232,19 @@ class LocalCluster:
 
     def setting(self, name: str, config_file: str) -> str:
         """Let the server itself say what it makes of its files, includes and postgresql.auto.conf."""
-        # -C wants to know of an access file, and reads none.
-        options = [f"config_file={config_file}", "hba_file=/dev/null", "ident_file=/dev/null"]
-        arguments = [part for option in options for part in ("-c", option)]
-        return self.run("postgres", "-C", name, *arguments).strip()
+        return self.run("postgres", *_asking_for(name, config_file)).strip()
+
+    def try_setting(self, name: str, config_file: str) -> subprocess.CompletedProcess[str]:
+        """Do the same where the files may be wrong, which is an answer too."""
+        return self.system.run(
+            [f"{self.place.bin_dir}/postgres", *_asking_for(name, config_file)], timeout=60
+        )
+
+
+def _asking_for(name: str, config_file: str) -> list[str]:
+    # -C wants to know of an access file, and reads none.
+    options = [f"config_file={config_file}", "hba_file=/dev/null", "ident_file=/dev/null"]
+    return ["-C", name, *(part for option in options for part in ("-c", option))]
 
 
 def _classify(path: str) -> Data:

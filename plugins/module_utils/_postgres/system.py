@@ -27,6 +27,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line, last_complaint
 
 OWNER = "postgres"
+SECONDS_TO_QUIT = 10
 # The child waits for a line before it becomes the command, so that its number is on disk before it does
 # anything; when we die first, it reads the end of the file and is gone.
 GATE = 'read -r go && exec "$@"'
@@ -293,6 +294,20 @@ def end(processes: Sequence[Process], patience: float = 5) -> None:
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline and any(process.lives() for process in processes):
             time.sleep(0.1)
+
+
+def quit_server(host: str, place: Place, pid: int) -> None:
+    """End a server at once, without a checkpoint; it recovers from its WAL at the next start."""
+    process = Process.of(pid)
+    if process is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGQUIT)
+    deadline = time.monotonic() + SECONDS_TO_QUIT
+    while process.lives():
+        if time.monotonic() > deadline:
+            raise Refusal(f"{host}: {place.name} does not end: see to process {pid}.")
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager

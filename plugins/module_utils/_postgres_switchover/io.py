@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,6 @@ except ImportError:
     HAS_PSYCOPG = False
 
 SECONDS_TO_CONNECT = 5
-SECONDS_TO_END = 10
 PAUSE = 0.02  # s between two looks while clients are held back
 CHECKPOINT_DISTANCE = 16 << 20  # bytes of WAL; less than this a shutdown writes in no time
 
@@ -195,7 +193,7 @@ class Switchover:
             time.sleep(PAUSE)
 
     def reload(self) -> None:
-        self.poolers.reload()
+        self.poolers.reload((self.wanted.target_host, self.wanted.target_port))
 
     def resume(self) -> None:
         failed = self.poolers.resume()
@@ -238,31 +236,18 @@ class Switchover:
     def _start_again(self) -> str:
         if self._asked_to_promote and self._took_over():
             with suppress(Refusal):  # which pooler leads astray was said, or is said by the next run
-                self.poolers.reload()
+                self.reload()
             return (
                 f"{self.wanted.target} was told to take over, and has, or cannot say, so this server stays "
                 "down: ask it, and run again."
             )
         with suppress(FileNotFoundError):
             os.unlink(self._signal_file)
-        self._end_now()
+        # It may be waiting in its shutdown for a standby that does not answer. The WAL has it all.
+        if server := self.local.postmaster():
+            host_system.quit_server(self.system.host, self.wanted, server.pid)
         self.service.start()
         return f"{self.wanted.name} here was started again and takes writes."
-
-    def _end_now(self) -> None:
-        """End a server that waits in its shutdown for a standby that does not answer. The WAL has it all."""
-        server = self.local.postmaster()
-        if server is None:
-            return
-        process = host_system.Process.of(server.pid)
-        os.kill(server.pid, signal.SIGQUIT)
-        deadline = time.monotonic() + SECONDS_TO_END
-        while process and process.lives():
-            if time.monotonic() > deadline:
-                raise Refusal(
-                    f"{self.system.host}: {self.wanted.name} does not end: see to process {server.pid}."
-                )
-            time.sleep(PAUSE)
 
     def _took_over(self) -> bool:
         """Ask whether the target has become a primary after all; who cannot say so may have."""

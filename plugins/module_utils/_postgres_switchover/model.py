@@ -7,13 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, Place
 
 
 @dataclass(frozen=True)
-class Wanted(Place):
+class Guarded(Place):
+    """A cluster whose clients come through poolers, and how these are asked to hold them back."""
+
+    poolers: tuple[tuple[str, int], ...]
+    pooler_databases: tuple[str, ...]
+    pooler_user: str
+    pooler_password: str | None = field(repr=False)
+    max_transaction_age: int
+    pause_timeout: int
+    timeout: int
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        taken = {**params, **cls.paths(params)}
+        taken["poolers"] = tuple((pooler["host"], pooler["port"]) for pooler in params["poolers"] or ())
+        taken["pooler_databases"] = tuple(params["pooler_databases"])
+        return cls(**taken)
+
+    @property
+    def pools(self) -> str:
+        names = " and ".join(self.pooler_databases)
+        return f"{names} on {', '.join(f'{host}:{port}' for host, port in self.poolers)}"
+
+
+@dataclass(frozen=True)
+class Wanted(Guarded):
     """The options of postgres_switchover."""
 
     target_host: str
@@ -22,21 +47,7 @@ class Wanted(Place):
     replication_password: str | None = field(repr=False)
     sslmode: str
     sslrootcert: str | None
-    poolers: tuple[tuple[str, int], ...]
-    pooler_databases: tuple[str, ...]
-    pooler_user: str
-    pooler_password: str | None = field(repr=False)
     max_lag: int
-    max_transaction_age: int
-    pause_timeout: int
-    timeout: int
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Wanted:
-        taken = {**params, **cls.paths(params)}
-        taken["poolers"] = tuple((pooler["host"], pooler["port"]) for pooler in params["poolers"] or ())
-        taken["pooler_databases"] = tuple(params["pooler_databases"])
-        return cls(**taken)
 
     @property
     def target(self) -> str:

@@ -35,11 +35,6 @@ class Actions(Protocol):
 class _Step:
     wanted: Wanted
 
-    @property
-    def pools(self) -> str:
-        names = " and ".join(self.wanted.pooler_databases)
-        return f"{names} on {', '.join(f'{host}:{port}' for host, port in self.wanted.poolers)}"
-
 
 class Checkpoint(_Step):
     def describe(self) -> str:
@@ -54,7 +49,7 @@ class Checkpoint(_Step):
 
 class Pause(_Step):
     def describe(self) -> str:
-        return f"Hold back the clients of {self.pools}."
+        return f"Hold back the clients of {self.wanted.pools}."
 
     def simulate(self, state: State) -> State:
         return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=True))
@@ -107,7 +102,7 @@ class Promote(_Step):
 
 class Reload(_Step):
     def describe(self) -> str:
-        return f"Let {self.pools} read where the primary is now."
+        return f"Let {self.wanted.pools} read where the primary is now."
 
     def simulate(self, state: State) -> State:
         wanted = self.wanted
@@ -121,7 +116,7 @@ class Reload(_Step):
 
 class Resume(_Step):
     def describe(self) -> str:
-        return f"Let the clients of {self.pools} go on."
+        return f"Let the clients of {self.wanted.pools} go on."
 
     def simulate(self, state: State) -> State:
         return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=False))

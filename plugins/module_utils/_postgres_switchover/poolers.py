@@ -14,14 +14,29 @@ from typing import Any, LiteralString
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    Guarded,
     Pool,
     Pooler,
-    Wanted,
 )
 
 with suppress(ImportError):  # Switchover says so
     import psycopg
     from psycopg import sql
+
+# What doc_fragments/postgres_poolers.py describes.
+POOLER_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "poolers": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"host": {"type": "str", "required": True}, "port": {"type": "int", "default": 6432}},
+    },
+    "pooler_databases": {"type": "list", "elements": "str", "default": ["app_rw"]},
+    "pooler_user": {"type": "str", "default": "pgbouncer"},
+    "pooler_password": {"type": "str", "no_log": True},
+    "max_transaction_age": {"type": "int", "default": 5},
+    "pause_timeout": {"type": "int", "default": 5},
+}
 
 SECONDS_TO_CONNECT = 3
 SECONDS_TO_RELOAD = 5
@@ -29,9 +44,9 @@ PARALLEL = 32
 
 
 class Poolers:
-    """All poolers of a switchover. Connections are kept, so that the pause is not spent on making them."""
+    """All poolers before one cluster. Connections are kept, so that the pause is not spent on making them."""
 
-    def __init__(self, host: str, wanted: Wanted) -> None:
+    def __init__(self, host: str, wanted: Guarded) -> None:
         self.host = host
         self.wanted = wanted
         self._connections: dict[str, Any] = {}
@@ -50,11 +65,10 @@ class Poolers:
                 "SHOW SERVERS, and run again."
             )
 
-    def reload(self) -> None:
+    def reload(self, there: tuple[str, int]) -> None:
         """Let all poolers read their files, and see that they did: before 1.25 RELOAD reports no errors."""
         self._each("RELOAD")
         wanted, deadline = self.wanted, time.monotonic() + SECONDS_TO_RELOAD
-        there = (wanted.target_host, wanted.target_port)
         while astray := [
             f"{pooler.addr} ({pooler.problem or f'{pool.name} is at {pool.host}:{pool.port}'})"
             for pooler in self.observe()
@@ -63,8 +77,8 @@ class Poolers:
         ]:
             if time.monotonic() > deadline:
                 raise Refusal(
-                    f"{self.host}: {wanted.target} has taken over, but the pooler {astray[0]} does not lead "
-                    "there: write its configuration anew (site.yml does) and reload it."
+                    f"{self.host}: {there[0]}:{there[1]} has taken over, but the pooler {astray[0]} does not "
+                    "lead there: write its configuration anew (site.yml does) and reload it."
                 )
             time.sleep(0.05)
 

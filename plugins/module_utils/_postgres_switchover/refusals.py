@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import State, Wanted
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    Pooler,
+    State,
+    Wanted,
+)
 
 
 def _refuse_pair(state: State, wanted: Wanted) -> str | None:
@@ -77,12 +81,13 @@ def _refuse_limits(state: State, wanted: Wanted) -> str | None:
     return f"{names}: this host could not follow afterwards; make them the same first"
 
 
-def _refuse_poolers(state: State, wanted: Wanted) -> str | None:
-    for pooler in state.poolers:
+def poolers_in_the_way(poolers: Sequence[Pooler], databases: Sequence[str]) -> str | None:
+    """Say which pooler could not hold its clients back."""
+    for pooler in poolers:
         if pooler.problem:
             return f"the pooler {pooler.addr} cannot be asked ({pooler.problem}): {POOLER_REMEDY}"
         known = {pool.name: pool for pool in pooler.pools}
-        for name in wanted.pooler_databases:
+        for name in databases:
             pool = known.get(name)
             if pool is None:
                 return f"the pooler {pooler.addr} has no database {name}: correct pooler_databases"
@@ -102,13 +107,23 @@ POOLER_REMEDY = (
 )
 
 
-def _refuse_transactions(state: State, wanted: Wanted) -> str | None:
-    if not state.runs_as_primary or not state.target.in_recovery or not state.long_transactions:
+def transaction_in_the_way(transactions: Sequence[str], max_age: int) -> str | None:
+    if not transactions:
         return None
     return (
-        f"{state.long_transactions[0]} has been running for longer than max_transaction_age="
-        f"{wanted.max_transaction_age} s, and a pause would wait for it: let it end, or end it"
+        f"{transactions[0]} has been running for longer than max_transaction_age="
+        f"{max_age} s, and a pause would wait for it: let it end, or end it"
     )
+
+
+def _refuse_poolers(state: State, wanted: Wanted) -> str | None:
+    return poolers_in_the_way(state.poolers, wanted.pooler_databases)
+
+
+def _refuse_transactions(state: State, wanted: Wanted) -> str | None:
+    if not state.runs_as_primary or not state.target.in_recovery:
+        return None
+    return transaction_in_the_way(state.long_transactions, wanted.max_transaction_age)
 
 
 REFUSALS: tuple[Callable[[State, Wanted], str | None], ...] = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import os
 import socket
 import sys
 import time
@@ -95,6 +96,7 @@ class State:
     lag: float | None = None
     trouble: str = "has not been asked yet"
     at: float = 0.0
+    drained: bool = False
 
 
 async def question(reader: asyncio.StreamReader) -> str:
@@ -127,6 +129,8 @@ def fitness(state: State, now: float, max_lag: float) -> tuple[str, str]:
         return "down", f"PostgreSQL {state.trouble}"
     if state.seen.primary:
         return "primary", "takes writes"
+    if state.drained:
+        return "lagging", "is about to be restarted"
     if state.lag is None:
         return "lagging", "has not been seen streaming"
     paused = ", replay is paused" if state.seen.paused else ""
@@ -148,6 +152,13 @@ class Agent:
         if peer is None:
             return False
         return any(ipaddress.ip_address(peer[0]) in network for network in self.arguments.allow)
+
+    def drained(self) -> bool:
+        """Tell whether readers are to leave: a file says until when, so that nobody has to live to end it."""
+        try:
+            return os.stat(self.arguments.drain_file).st_mtime > time.time()
+        except FileNotFoundError:
+            return False
 
     async def watch(self) -> None:
         """Ask PostgreSQL again and again; a server that hangs only makes the last answer old."""
@@ -172,7 +183,7 @@ class Agent:
             primary, streaming, known, replayed, age, paused = (value or 0 for value in row)
             seen = Seen(bool(primary), bool(streaming), known, replayed, age, bool(paused))
             now = self.clock()
-            self.state = State(seen, lag.of(seen, now), at=now)
+            self.state = State(seen, lag.of(seen, now), at=now, drained=self.drained())
             await asyncio.sleep(self.arguments.interval)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -192,6 +203,7 @@ async def main() -> None:
     parser.add_argument("--conninfo", required=True)
     parser.add_argument("--max-lag", type=float, required=True, metavar="SECONDS")
     parser.add_argument("--interval", type=float, default=0.25, metavar="SECONDS")
+    parser.add_argument("--drain-file", required=True, metavar="PATH")
     parser.add_argument("--allow", type=ipaddress.ip_network, nargs="+", required=True, metavar="NETWORK")
     agent = Agent(parser.parse_args())
     watching = asyncio.create_task(agent.watch())

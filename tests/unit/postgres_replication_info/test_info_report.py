@@ -22,7 +22,11 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.info impo
     role,
     size_text,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, Marker
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
+    MATCHED_SETTINGS,
+    Local,
+    Marker,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.notes import Progress
 from ansible_collections.payaid.scaling.plugins.modules import postgres_replication_info
 
@@ -270,6 +274,19 @@ def test_a_standby_that_is_behind() -> None:
     assert told["lag"]["bytes"] > 1_000_000
     (row,) = report(found(PRIMARY_HERE, answer=captured("primary_of_a_paused")))["replicas"]
     assert row["replay_lag_bytes"] == told["lag"]["bytes"]
+
+
+def test_the_limits_are_what_a_server_runs_with_or_what_its_wal_was_written_with() -> None:
+    told = report(standby(settings=settings(max_connections="200")))["limits"]
+    assert told["max_connections"] == 200
+    assert set(told) == set(MATCHED_SETTINGS)
+    assert report(found(replace(EX_PRIMARY, control_limits=LIMIT)))["limits"] == {"max_connections": 100}
+    assert report(found(ABSENT))["limits"] == {}
+
+
+def test_what_waits_for_a_restart_is_told() -> None:
+    assert report(primary(pending_restart=["max_connections"]))["pending_restart"] == ["max_connections"]
+    assert report(found(STOPPED))["pending_restart"] == []
 
 
 def test_the_connection_string_is_not_told() -> None:
