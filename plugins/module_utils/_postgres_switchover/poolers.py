@@ -100,7 +100,8 @@ class Poolers:
                 dbname="pgbouncer",
                 user=self.wanted.pooler_user,
                 password=self.wanted.pooler_password,
-                sslmode="prefer",
+                sslmode=self.wanted.sslmode,
+                sslrootcert=self.wanted.sslrootcert,
                 connect_timeout=SECONDS_TO_CONNECT,
                 autocommit=True,
                 # The console takes simple queries only, and psycopg prepares what it has seen a few times.

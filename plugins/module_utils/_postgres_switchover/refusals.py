@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import (
+    certificate_problem,
+    lsn_to_text,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import State, Wanted
 
 
@@ -79,6 +82,8 @@ def _refuse_limits(state: State, wanted: Wanted) -> str | None:
 
 def _refuse_poolers(state: State, wanted: Wanted) -> str | None:
     for pooler in state.poolers:
+        if told := certificate_problem(f"the pooler {pooler.addr}", wanted.sslrootcert, pooler.problem):
+            return told
         if pooler.problem:
             return f"the pooler {pooler.addr} cannot be asked ({pooler.problem}): {POOLER_REMEDY}"
         known = {pool.name: pool for pool in pooler.pools}
