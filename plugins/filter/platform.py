@@ -56,6 +56,7 @@ REDIS_RENAMED = {
     "redis_cluster_settings": "redis_server_settings",
 }
 REDIS_MODES = ("cluster", "sentinel")
+POOLER_SSLMODES = ("disable", "require", "verify-ca", "verify-full")
 SENTINELS_NEEDED = 3
 REDIS_INSTANCES_DEFAULT = ({"port": 6379}, {"port": 6380})
 
@@ -78,6 +79,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     problems += _mode_problems(groups, hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
     problems += _connection_problems(groups, hostvars)
+    problems += _tls_problems(groups, hostvars)
     problems += _secret_problems(platform_hosts(groups), hostvars)
     return problems
 
@@ -140,6 +142,38 @@ def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
 
 def _redis_mode(variables: Mapping[str, Any]) -> str:
     return str(variables.get("redis_mode", REDIS_MODES[0]))
+
+
+def _tls_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that the database servers, the pools and the app mean the same by their certificates."""
+    databases = ("postgres_primary", "postgres_replicas", "app_nodes")
+    hosts = [host for group in databases for host in groups.get(group) or ()]
+    sources = {host: hostvars[host].get("postgres_server_tls_source") or "snakeoil" for host in hosts}
+    for host, source in sources.items():
+        if source != sources[hosts[0]]:
+            return [
+                f"{hosts[0]} has postgres_server_tls_source={sources[hosts[0]]} and {host} {source}: set it "
+                "once for all hosts."
+            ]
+    problems = []
+    for host in groups.get("app_nodes") or ():
+        asked = hostvars[host].get("platform_pooler_sslmode") or "disable"
+        if asked not in POOLER_SSLMODES:
+            problems.append(
+                f"{host} has platform_pooler_sslmode={asked}: set it to {', '.join(POOLER_SSLMODES[:-1])} or "
+                f"{POOLER_SSLMODES[-1]}."
+            )
+        if asked == "disable" and hostvars[host].get("pgbouncer_client_tls_sslmode") == "require":
+            problems.append(
+                f"{host} has pgbouncer_client_tls_sslmode=require and an app that speaks no TLS: set "
+                "platform_pooler_sslmode=require in a run before."
+            )
+        if asked.startswith("verify") and sources[host] == "snakeoil":
+            problems.append(
+                f"{host} has platform_pooler_sslmode={asked}, and no authority to verify with: set "
+                "postgres_server_tls_source to private_ca or files."
+            )
+    return problems
 
 
 def _mode_problems(groups: Groups, hostvars: HostVars) -> list[str]:

@@ -22,9 +22,9 @@ description:
   - A run that was interrupted is completed by the next one. While it copies, C(<data_dir>.clone.json) says
     how many bytes of how many are there.
   - It owns C(conf.d/50-replication.conf) in O(config_dir), and beside O(data_dir) the files
-    C(<data_dir>.passfile), C(<data_dir>.clone.json) and, while it works, C(<data_dir>.new) and
-    C(<data_dir>.initdb). It takes C(primary_conninfo) and C(primary_slot_name) out of
-    C(postgresql.auto.conf).
+    C(<data_dir>.passfile) with the password, which only postgres can read, C(<data_dir>.clone.json) and,
+    while it works, C(<data_dir>.new) and C(<data_dir>.initdb). It takes C(primary_conninfo) and
+    C(primary_slot_name) out of C(postgresql.auto.conf).
   - Where O(config_dir) has no C(postgresql.conf), Debian's C(pg_createcluster) makes it first; a C(conf.d)
     that is there already is kept, so settings can be laid down before.
 requirements:
@@ -39,11 +39,15 @@ notes:
   - To rewind, it needs C(EXECUTE) on C(pg_ls_dir), C(pg_stat_file) and both forms of C(pg_read_binary_file)
     in the primary's database C(postgres), and C(pg_checkpoint) where the primary has made no checkpoint since
     its promotion.
+  - The standby itself connects to the primary as O(sslmode) says, so postgres has to be able to read
+    O(sslrootcert). A check run before that file is there asks the primary without verifying it.
   - Tablespaces and cascading are not offered in this version.
 extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges
   - payaid.scaling.postgres_cluster
+  - payaid.scaling.postgres_login
+  - payaid.scaling.postgres_tls
 options:
   primary_host:
     description: Name or address of the present primary.
@@ -53,15 +57,6 @@ options:
     description: Port of the primary.
     type: int
     default: 5432
-  replication_user:
-    description: Role on the primary with the attribute C(REPLICATION).
-    type: str
-    required: true
-  replication_password:
-    description:
-      - Password of O(replication_user). It is kept in a passfile that only postgres can read.
-      - Without it, the primary has to let the role in by other means.
-    type: str
   slot:
     description:
       - Physical replication slot of this standby, and of no other. It is created on the primary if it is
@@ -72,15 +67,6 @@ options:
   application_name:
     description: Name under which the primary sees this standby. O(slot) if not given.
     type: str
-  sslmode:
-    description: How the connection to the primary is protected, as in libpq.
-    type: str
-    choices: [prefer, require, verify-ca, verify-full]
-    default: prefer
-  sslrootcert:
-    description: >-
-      File with the certificates that sign the primary's, for O(sslmode=verify-ca) and V(verify-full).
-    type: path
   checkpoint:
     description: Whether a base backup begins with a V(fast) checkpoint, or waits for a V(spread) one.
     type: str
@@ -234,25 +220,21 @@ from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import CLUSTER_ARGUMENTS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import (
+    CLUSTER_ARGUMENTS,
+    LOGIN_ARGUMENTS,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan, report
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **CLUSTER_ARGUMENTS,
+    **LOGIN_ARGUMENTS,
     "primary_host": {"type": "str", "required": True},
     "primary_port": {"type": "int", "default": 5432},
-    "replication_user": {"type": "str", "required": True},
-    "replication_password": {"type": "str", "no_log": True},
     "slot": {"type": "str", "required": True},
     "application_name": {"type": "str"},
-    "sslmode": {
-        "type": "str",
-        "choices": ["prefer", "require", "verify-ca", "verify-full"],
-        "default": "prefer",
-    },
-    "sslrootcert": {"type": "path"},
     "checkpoint": {"type": "str", "choices": ["fast", "spread"], "default": "fast"},
     "max_rate": {"type": "str"},
     "min_free_pct": {"type": "int", "default": 10},
@@ -271,7 +253,7 @@ def main() -> None:
     module = begin(ARGUMENTS)
     desired = Desired.from_params(module.params)
     with refusing(module):
-        host = Host(desired)
+        host = Host(desired, check_mode=module.check_mode)
         with host.alone():
             outcome = converge(
                 host.observe, lambda state: plan(state, desired), host, check_mode=module.check_mode

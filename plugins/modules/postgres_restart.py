@@ -36,6 +36,7 @@ extends_documentation_fragment:
   - payaid.scaling.attributes.converges
   - payaid.scaling.postgres_cluster
   - payaid.scaling.postgres_poolers
+  - payaid.scaling.postgres_tls
 options:
   started_after:
     description: >-

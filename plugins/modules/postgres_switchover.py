@@ -29,12 +29,15 @@ notes:
     C(postgres). The role needs C(EXECUTE) on C(pg_promote(boolean, integer)) and C(pg_read_all_stats)."
   - Write the new primary into each pooler's file before, and do not reload it; the module does, at the right
     moment. Where a file still names another host, the run says so after the promotion.
+  - O(sslmode) and O(sslrootcert) are for the standby and for the poolers' consoles alike.
   - Clients that connect past the poolers lose their connections, as in a restart.
 extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges
   - payaid.scaling.postgres_cluster
+  - payaid.scaling.postgres_login
   - payaid.scaling.postgres_poolers
+  - payaid.scaling.postgres_tls
 options:
   target_host:
     description: Name or address of the standby that takes over.
@@ -44,22 +47,6 @@ options:
     description: Its port.
     type: int
     default: 5432
-  replication_user:
-    description: Role that asks and promotes the standby.
-    type: str
-    required: true
-  replication_password:
-    description: Its password.
-    type: str
-  sslmode:
-    description: How the connection to the standby is protected, as in libpq.
-    type: str
-    choices: [prefer, require, verify-ca, verify-full]
-    default: prefer
-  sslrootcert:
-    description: >-
-      File with the certificates that sign the standby's, for O(sslmode=verify-ca) and V(verify-full).
-    type: path
   max_lag:
     description: Bytes that the standby may be behind when the run begins.
     type: int
@@ -125,7 +112,10 @@ from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import CLUSTER_ARGUMENTS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import (
+    CLUSTER_ARGUMENTS,
+    LOGIN_ARGUMENTS,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.detached import detached
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.io import Switchover
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Wanted
@@ -136,17 +126,10 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchove
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **CLUSTER_ARGUMENTS,
+    **LOGIN_ARGUMENTS,
     **POOLER_ARGUMENTS,
     "target_host": {"type": "str", "required": True},
     "target_port": {"type": "int", "default": 5432},
-    "replication_user": {"type": "str", "required": True},
-    "replication_password": {"type": "str", "no_log": True},
-    "sslmode": {
-        "type": "str",
-        "choices": ["prefer", "require", "verify-ca", "verify-full"],
-        "default": "prefer",
-    },
-    "sslrootcert": {"type": "path"},
     "max_lag": {"type": "int", "default": 16777216},
     "timeout": {"type": "int", "default": 10},
 }

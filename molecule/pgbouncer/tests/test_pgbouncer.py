@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
 
 testinfra_hosts = ["app_nodes"]
+AUTHORITY = "/etc/pgbouncer/tls/ca.crt"
+CONSOLE = "host=/run/postgresql port=6432 user=pgbouncer dbname=pgbouncer"
+# Debian's own, which nobody is to trust.
+SNAKEOIL = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
+SNAKEOIL_KEY = "/etc/ssl/private/ssl-cert-snakeoil.key"
 
 
 @pytest.fixture
@@ -44,13 +49,15 @@ def console(host: Any) -> Callable[[str], list[dict[str, str]]]:
     """Ask PgBouncer about itself, as its own account over the socket."""
 
     def show(what: str) -> list[dict[str, str]]:
-        said = host.check_output(
-            "cd / && sudo -u postgres psql -X --csv -h /run/postgresql -p 6432 -U pgbouncer pgbouncer -c %s",
-            f"SHOW {what}",
-        )
+        said = host.check_output("cd / && sudo -u postgres psql -X --csv -c %s %s", f"SHOW {what}", CONSOLE)
         return list(csv.DictReader(said.splitlines()))
 
     return show
+
+
+def log_of(host: Any) -> str:
+    """Return what PgBouncer said last."""
+    return str(host.check_output("tail -n 60 /var/log/postgresql/pgbouncer.log"))
 
 
 @pytest.mark.parametrize(("name", "machine", "standby"), [("app_rw", "pg1", "f"), ("app_ro", "pg2", "t")])
@@ -129,7 +136,7 @@ def test_settings_are_in_force(
     console: Callable[[str], list[dict[str, str]]], variables: dict[str, Any]
 ) -> None:
     settings = {row["key"]: row["value"] for row in console("CONFIG")}
-    assert settings["server_tls_sslmode"] == "require"
+    assert settings["server_tls_sslmode"] == "verify-full"
     assert settings["auth_type"] == "hba"
     assert settings["server_connect_timeout"] == "2"
     if variables["lab_debian"] == "13":
@@ -149,6 +156,94 @@ def test_the_servers_see_tls_and_nobody_but_app_and_pooler(
     assert said.split() == [f"{address}|app|t", f"{address}|pooler|t"]
 
 
+def test_a_client_that_asks_for_tls_can_verify_whom_it_speaks_to(
+    host: Any, console: Callable[[str], list[dict[str, str]]], variables: dict[str, Any]
+) -> None:
+    def ask(name: str, authority: str, query: str = "SELECT 1", more: str = "") -> Any:
+        where = f"host={name} hostaddr=127.0.0.1 port=6432 dbname=app_rw user=app sslmode=verify-full"
+        return host.run(
+            f"PGPASSWORD=%s psql -XAtqc %s -d %s {more}",
+            variables["vault_postgres_app_password"],
+            query,
+            f"{where} sslrootcert={authority}",
+        )
+
+    assert ask("127.0.0.1", AUTHORITY).rc == 0
+    assert "certificate verify failed" in ask("127.0.0.1", SNAKEOIL).stderr
+    assert "does not match host name" in ask("pooler.example", AUTHORITY).stderr
+    ask("127.0.0.1", AUTHORITY, "SELECT pg_sleep(4)", "</dev/null >/dev/null 2>&1 &")
+    host.check_output("sleep 1")
+    assert [row["tls"][:4] for row in console("CLIENTS") if row["user"] == "app"] == ["TLSv"]
+    assert {row["tls"][:4] for row in console("SERVERS") if row["user"] == "app"} == {"TLSv"}
+
+
+def test_a_server_with_a_certificate_of_another_authority_gets_no_query(
+    host: Any, pool: Callable[..., Any], machines: Machines, soon: Patience
+) -> None:
+    def show(*settings: str) -> None:
+        for setting in (*settings, "SELECT pg_reload_conf()"):
+            machines("pg1").check_output("cd / && sudo -u postgres psql -XAtqc %s", setting)
+
+    assert pool("app_rw", "SELECT 1").rc == 0
+    show(
+        f"ALTER SYSTEM SET ssl_cert_file = '{SNAKEOIL}'",
+        f"ALTER SYSTEM SET ssl_key_file = '{SNAKEOIL_KEY}'",
+    )
+    try:
+        # Those that are open would serve on.
+        host.check_output("cd / && sudo -u postgres psql -XAtqc RECONNECT %s", CONSOLE)
+        soon(lambda: pool("app_rw", "SELECT 1").rc != 0)
+        assert "certificate verif" in log_of(host)
+    finally:
+        show("ALTER SYSTEM RESET ssl_cert_file", "ALTER SYSTEM RESET ssl_key_file")
+    soon(lambda: pool("app_rw", "SELECT 1").rc == 0, 10)
+
+
+def test_a_server_that_is_reached_by_another_name_gets_no_query(
+    host: Any, pool: Callable[..., Any], machines: Machines, soon: Patience
+) -> None:
+    settings = "/etc/pgbouncer/pgbouncer.ini"
+    address = machines("pg1").ansible.get_variables()["ansible_host"]
+    host.check_output("cp -p %s /root/pgbouncer.ini", settings)
+    host.check_output("echo %s elsewhere.example >>/etc/hosts", address)
+    try:
+        host.check_output("sed -i 's/^app_rw = host=[^ ]*/app_rw = host=elsewhere.example/' %s", settings)
+        host.check_output("systemctl reload pgbouncer")
+        soon(lambda: pool("app_rw", "SELECT 1").rc != 0)
+        assert "name `elsewhere.example' not present in server certificate" in log_of(host)
+    finally:
+        host.check_output("cp -p /root/pgbouncer.ini %s && systemctl reload pgbouncer", settings)
+    soon(lambda: pool("app_rw", "SELECT 1").rc == 0, 10)
+
+
+def test_another_certificate_is_shown_after_a_reload(host: Any, soon: Patience) -> None:
+    def shown() -> str:
+        return str(
+            host.run(
+                "openssl s_client -starttls postgres -connect 127.0.0.1:6432 </dev/null 2>/dev/null"
+                " | openssl x509 -noout -fingerprint"
+            ).stdout
+        )
+
+    def process() -> str:
+        return str(host.check_output("systemctl show --value --property=MainPID pgbouncer"))
+
+    folder, before, running = "/etc/pgbouncer/tls", shown(), process()
+    assert before
+    host.check_output("cp -a %s /root/tls", folder)
+    try:
+        host.check_output(
+            "cp %s %s/server.crt && cp %s %s/server.key", SNAKEOIL, folder, SNAKEOIL_KEY, folder
+        )
+        assert shown() == before
+        host.check_output("systemctl reload pgbouncer")
+        soon(lambda: shown() not in ("", before), 5)
+    finally:
+        host.check_output("cp -a /root/tls/. %s && rm -r /root/tls && systemctl reload pgbouncer", folder)
+    soon(lambda: shown() == before, 5)
+    assert process() == running
+
+
 def test_from_other_machines_only_the_console_is_reached_and_only_by_who_hands_over(
     machines: Machines, variables: dict[str, Any]
 ) -> None:
@@ -162,6 +257,8 @@ def test_from_other_machines_only_the_console_is_reached_and_only_by_who_hands_o
 
     said = ask("pg1", "pgbouncer", "switcher", "switchover", "require")
     assert "PgBouncer" in said.stdout + said.stderr, said.stderr
+    verified = "verify-full sslrootcert=/etc/postgresql-tls/ca.crt"
+    assert ask("pg1", "pgbouncer", "switcher", "switchover", verified).rc == 0
     assert ask("pg1", "pgbouncer", "switcher", "switchover", "disable").rc != 0
     assert ask("app1", "pgbouncer", "switcher", "switchover", "require").rc != 0
     assert ask("pg1", "pgbouncer", "pooler", "pooler", "require").rc != 0

@@ -70,6 +70,28 @@ def test_the_primary_streams_to_it_over_tls(primary: Callable[..., str], host: A
     assert said == f"{host.ansible.get_variables()['ansible_host']}|streaming|replicator|t"
 
 
+def test_it_does_not_follow_a_server_whose_certificate_is_of_another_authority(
+    primary: Callable[..., str], replica: Callable[..., str], host: Any, soon: Patience
+) -> None:
+    assert "sslmode=verify-full" in replica("SHOW primary_conninfo")
+    receiver = "SELECT status FROM pg_stat_wal_receiver"
+    log = "grep -c 'certificate verify failed' /var/log/postgresql/postgresql-*-main.log"
+    before = host.run(log).stdout
+    primary("ALTER SYSTEM SET ssl_cert_file = '/etc/ssl/certs/ssl-cert-snakeoil.pem'")
+    primary("ALTER SYSTEM SET ssl_key_file = '/etc/ssl/private/ssl-cert-snakeoil.key'")
+    try:
+        primary("SELECT pg_reload_conf()")
+        assert replica(receiver) == "streaming", "what is connected stays"
+        primary("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+        soon(lambda: host.run(log).stdout != before, 15)
+        assert replica(receiver) != "streaming"
+    finally:
+        primary("ALTER SYSTEM RESET ssl_cert_file")
+        primary("ALTER SYSTEM RESET ssl_key_file")
+        primary("SELECT pg_reload_conf()")
+    soon(lambda: replica(receiver) == "streaming", 15)
+
+
 def test_both_are_the_same_cluster(primary: Callable[..., str], replica: Callable[..., str]) -> None:
     query = "SELECT system_identifier, current_setting('data_checksums') FROM pg_control_system()"
     assert replica(query) == primary(query)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every module that works on one cluster of its host takes."""
+"""What the modules that work on one cluster of their host take, and those that ask a server elsewhere."""
 
 from __future__ import annotations
 
@@ -13,4 +13,21 @@ CLUSTER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "cluster": {"type": "str", "default": "main"},
     "data_dir": {"type": "path"},
     "config_dir": {"type": "path"},
+}
+
+# How connections to other hosts are protected; doc_fragments/postgres_tls.py describes them.
+TLS_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "sslmode": {
+        "type": "str",
+        "choices": ["prefer", "require", "verify-ca", "verify-full"],
+        "default": "prefer",
+    },
+    "sslrootcert": {"type": "path"},
+}
+
+# How to log in to a server of another host; doc_fragments/postgres_login.py describes them.
+LOGIN_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "replication_user": {"type": "str", "required": True},
+    "replication_password": {"type": "str", "no_log": True},
+    **TLS_ARGUMENTS,
 }

@@ -44,6 +44,7 @@ class Host:
         self,
         desired: Desired,
         *,
+        check_mode: bool = False,
         system: System | None = None,
         service: Service | None = None,
         primary: PrimaryServer | None = None,
@@ -51,7 +52,7 @@ class Host:
         self.desired = desired
         self.system = system or System()
         self.service = service or host_system.service_for(self.system, desired, desired.timeout)
-        self.primary = primary or PrimaryServer(self.system.host, desired)
+        self.primary = primary or PrimaryServer(self.system.host, desired, check_mode=check_mode)
         self.local = LocalCluster(desired, self.system)
         self.notes = Notes(desired, self.system)
         self.copied_bytes = 0

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, LiteralString
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -83,11 +85,14 @@ OLDEST_WAL = "SELECT min(substr(name, 9)) FROM pg_ls_waldir() WHERE name ~ '^[0-
 class PrimaryServer:
     """The server to follow, as this host and its replication role see it."""
 
-    def __init__(self, host: str, desired: Desired) -> None:
+    def __init__(self, host: str, desired: Desired, *, check_mode: bool = False) -> None:
         if not HAS_PSYCOPG:
             raise Refusal(f"{host}: psycopg is missing: install python3-psycopg.")
         self.host = host
         self.desired = desired
+        if check_mode and desired.sslrootcert and not os.path.exists(desired.sslrootcert):
+            # The run that this one foretells brings it; what the primary is can be told without.
+            self.desired = replace(desired, sslmode="require", sslrootcert=None)
 
     def observe(self) -> Primary:
         answer = self._ask()

@@ -236,18 +236,36 @@ CONNECTION_REMEDIES: Sequence[tuple[str, str]] = (
         "server does not support SSL",
         "the primary {primary} offers no TLS: turn ssl on there, or choose sslmode=prefer",
     ),
-    (
-        "certificate verify failed",
-        "the certificate of the primary {primary} does not verify: check sslrootcert and sslmode",
-    ),
 )
 
 
 def connection_refused(host: str, desired: Desired, database: str, error: str) -> str:
     """Say in one sentence why the primary could not be asked, and what to do."""
+    if told := certificate_problem(f"the primary {desired.primary}", desired.sslrootcert, error):
+        return f"{host}: {told}."
     unknown = "the primary {primary} cannot be asked ({error}): check primary_host and primary_port"
     sentence = next((told for symptom, told in CONNECTION_REMEDIES if symptom in error), unknown)
     told = sentence.format(
         primary=desired.primary, user=desired.replication_user, database=database, error=first_line(error)
     )
     return f"{host}: {told}."
+
+
+def certificate_problem(server: str, sslrootcert: str | None, error: str) -> str:
+    """Say what libpq has against the certificate of a server, and what to do; nothing if it is not that."""
+    authority = f"sslrootcert={sslrootcert or ''}"
+    if "root certificate file" in error:
+        return (
+            f"{authority} cannot be read, and {server} not be verified: put its authority's certificate there"
+        )
+    if "certificate verify failed" in error:
+        return (
+            f"the certificate of {server} is not of the authority in {authority}, or has run out: correct "
+            "sslrootcert, or give that server another certificate"
+        )
+    if named := re.search(r'server certificate for (.*) does not match host name "(.*)"', error):
+        return (
+            f"the certificate of {server} is for {named[1]}: have it issued for {named[2]} as well, or set "
+            "sslmode=verify-ca"
+        )
+    return ""

@@ -194,7 +194,7 @@ def refusal(state: State, wanted: Wanted) -> str | None:
             f"{wanted.name} would not start again, because {state.faults[0]}: correct it, reload, and run "
             "again; nothing was stopped"
         )
-    return poolers_in_the_way(state.poolers, wanted.pooler_databases) or (
+    return poolers_in_the_way(state.poolers, wanted) or (
         transaction_in_the_way(state.long_transactions, wanted.max_transaction_age)
         if state.due(wanted)
         else None

@@ -123,11 +123,14 @@ class Switchover:
                 f"{wanted.timeout} s: see whether it is frozen."
             ) from error
         except psycopg.Error as error:
-            raise Refusal(
-                f"{self.system.host}: the target {wanted.target} cannot be asked "
-                f"({text.first_line(str(error))}): check target_host, and that {wanted.replication_user} may "
-                "connect to its database postgres from here."
-            ) from error
+            told = text.certificate_problem(
+                f"the target {wanted.target}", wanted.sslrootcert, str(error)
+            ) or (
+                f"the target {wanted.target} cannot be asked ({text.first_line(str(error))}): check "
+                f"target_host, and that {wanted.replication_user} may connect to its database postgres from "
+                "here"
+            )
+            raise Refusal(f"{self.system.host}: {told}.") from error
 
     def _query(self, question: str, values: dict[str, Any] | None) -> Any:
         wanted = self.wanted

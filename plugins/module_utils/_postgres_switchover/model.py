@@ -20,6 +20,8 @@ class Guarded(Place):
     pooler_databases: tuple[str, ...]
     pooler_user: str
     pooler_password: str | None = field(repr=False)
+    sslmode: str
+    sslrootcert: str | None
     max_transaction_age: int
     pause_timeout: int
     timeout: int
@@ -45,8 +47,6 @@ class Wanted(Guarded):
     target_port: int
     replication_user: str
     replication_password: str | None = field(repr=False)
-    sslmode: str
-    sslrootcert: str | None
     max_lag: int
 
     @property

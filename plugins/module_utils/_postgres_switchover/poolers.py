@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, LiteralString
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import TLS_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
     Guarded,
@@ -23,7 +24,7 @@ with suppress(ImportError):  # Switchover says so
     import psycopg
     from psycopg import sql
 
-# What doc_fragments/postgres_poolers.py describes.
+# What doc_fragments/postgres_poolers.py and postgres_tls.py describe.
 POOLER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "poolers": {
         "type": "list",
@@ -34,6 +35,7 @@ POOLER_ARGUMENTS: dict[str, dict[str, Any]] = {
     "pooler_databases": {"type": "list", "elements": "str", "default": ["app_rw"]},
     "pooler_user": {"type": "str", "default": "pgbouncer"},
     "pooler_password": {"type": "str", "no_log": True},
+    **TLS_ARGUMENTS,
     "max_transaction_age": {"type": "int", "default": 5},
     "pause_timeout": {"type": "int", "default": 5},
 }
@@ -114,7 +116,8 @@ class Poolers:
                 dbname="pgbouncer",
                 user=self.wanted.pooler_user,
                 password=self.wanted.pooler_password,
-                sslmode="prefer",
+                sslmode=self.wanted.sslmode,
+                sslrootcert=self.wanted.sslrootcert,
                 connect_timeout=SECONDS_TO_CONNECT,
                 autocommit=True,
                 # The console takes simple queries only, and psycopg prepares what it has seen a few times.

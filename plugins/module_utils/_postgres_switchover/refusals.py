@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import (
+    certificate_problem,
+    lsn_to_text,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    Guarded,
     Pooler,
     State,
     Wanted,
@@ -81,13 +85,15 @@ def _refuse_limits(state: State, wanted: Wanted) -> str | None:
     return f"{names}: this host could not follow afterwards; make them the same first"
 
 
-def poolers_in_the_way(poolers: Sequence[Pooler], databases: Sequence[str]) -> str | None:
+def poolers_in_the_way(poolers: Sequence[Pooler], wanted: Guarded) -> str | None:
     """Say which pooler could not hold its clients back."""
     for pooler in poolers:
+        if told := certificate_problem(f"the pooler {pooler.addr}", wanted.sslrootcert, pooler.problem):
+            return told
         if pooler.problem:
             return f"the pooler {pooler.addr} cannot be asked ({pooler.problem}): {POOLER_REMEDY}"
         known = {pool.name: pool for pool in pooler.pools}
-        for name in databases:
+        for name in wanted.pooler_databases:
             pool = known.get(name)
             if pool is None:
                 return f"the pooler {pooler.addr} has no database {name}: correct pooler_databases"
@@ -117,7 +123,7 @@ def transaction_in_the_way(transactions: Sequence[str], max_age: int) -> str | N
 
 
 def _refuse_poolers(state: State, wanted: Wanted) -> str | None:
-    return poolers_in_the_way(state.poolers, wanted.pooler_databases)
+    return poolers_in_the_way(state.poolers, wanted)
 
 
 def _refuse_transactions(state: State, wanted: Wanted) -> str | None:

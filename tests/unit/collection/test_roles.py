@@ -30,6 +30,7 @@ COVERED_BY = {
     "lab": "platform",
     "postgres_agent": "postgres_reads",
     "postgres_server": "postgres_replica",
+    "private_ca": "redis_cluster_tls",
     "redis_server": "redis_cluster",
 }
 NO_DEFAULT = object()
@@ -136,9 +137,17 @@ def test_every_option_is_used(role: str) -> None:
     assert set(options_of(role)) <= words
 
 
+def roles_named_in(text: str) -> set[str]:
+    return set(re.findall(r"(?:role|name): payaid\.scaling\.(\w+)", text))
+
+
 def roles_applied_by(playbook: Path) -> set[str]:
+    """Return the roles of a playbook, with those that they apply themselves."""
     text = playbook.read_text()
-    applied = set(re.findall(r"(?:role|name): payaid\.scaling\.(\w+)", text))
+    applied = roles_named_in(text)
+    for role in tuple(applied):
+        for tasks in (ROOT / f"roles/{role}/tasks").glob("*.yml"):
+            applied |= roles_named_in(tasks.read_text())
     for imported in re.findall(r"import_playbook: (\S+)", text):
         applied |= roles_applied_by((playbook.parent / imported).resolve())
     return applied

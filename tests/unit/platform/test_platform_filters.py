@@ -93,6 +93,12 @@ SENTINEL = (
     variable("vault_redis_sentinel_password", "secret"),
 )
 FINE: dict[str, list[Change]] = {
+    "verified TLS from the app to the servers": [
+        variable("postgres_server_tls_source", "private_ca"),
+        variable("platform_pooler_sslmode", "verify-full"),
+        variable("pgbouncer_client_tls_sslmode", "require"),
+    ],
+    "encrypted to a pooler that has no authority": [variable("platform_pooler_sslmode", "require")],
     "one Redis master and three sentinels": [*SENTINEL],
     "a quorum of one": [*SENTINEL, variable("redis_sentinel_quorum", "1")],
     "the full platform": [],
@@ -240,6 +246,30 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         [
             "redis1 has redis_cluster_ports, which is no variable any more: put it into "
             "redis_server_instances, a list such as [{port: 6379}, {port: 6380}]."
+        ],
+    ),
+    "an authority that the pools do not know of": (
+        [variable("postgres_server_tls_source", "private_ca", "pg1", "pg2")],
+        ["pg1 has postgres_server_tls_source=private_ca and app1 snakeoil: set it once for all hosts."],
+    ),
+    "a pooler that turns its own app away": (
+        [variable("pgbouncer_client_tls_sslmode", "require", "app2")],
+        [
+            "app2 has pgbouncer_client_tls_sslmode=require and an app that speaks no TLS: set "
+            "platform_pooler_sslmode=require in a run before."
+        ],
+    ),
+    "an app that verifies without an authority": (
+        [variable("platform_pooler_sslmode", "verify-full", "app1")],
+        [
+            "app1 has platform_pooler_sslmode=verify-full, and no authority to verify with: set "
+            "postgres_server_tls_source to private_ca or files."
+        ],
+    ),
+    "a way to the pooler that is none": (
+        [variable("platform_pooler_sslmode", "prefer", "app1")],
+        [
+            "app1 has platform_pooler_sslmode=prefer: set it to disable, require, verify-ca or verify-full.",
         ],
     ),
     "an address twice": (

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.payaid.scaling.plugins.doc_fragments.postgres_cluster import ModuleDocFragment
+from ansible_collections.payaid.scaling.plugins.doc_fragments import (
+    postgres_cluster,
+    postgres_login,
+    postgres_tls,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.modules import postgres_replica
 
@@ -19,12 +23,10 @@ FACTS = ("type", "required", "default", "choices", "elements")
 
 
 def documented() -> dict[str, Any]:
-    """Return the module's own options, and those of the fragment."""
-    own, shared = (
-        yaml.safe_load(text)["options"]
-        for text in (postgres_replica.DOCUMENTATION, ModuleDocFragment.DOCUMENTATION)
-    )
-    return {**own, **shared}
+    """Return the module's own options, and those of the fragments."""
+    fragments = (postgres_cluster, postgres_login, postgres_tls)
+    texts = (postgres_replica.DOCUMENTATION, *(one.ModuleDocFragment.DOCUMENTATION for one in fragments))
+    return {name: option for text in texts for name, option in yaml.safe_load(text)["options"].items()}
 
 
 def test_documentation_and_argument_spec_agree() -> None:

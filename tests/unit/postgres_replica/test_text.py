@@ -129,12 +129,16 @@ def test_only_our_lines_leave_postgresql_auto_conf() -> None:
         ("FATAL:  permission denied to start WAL sender", "ALTER ROLE replicator REPLICATION"),
         ("connection refused by peer\nConnection refused", "listen_addresses"),
         ("server does not support SSL, but SSL was required", "offers no TLS"),
-        ("SSL error: certificate verify failed", "check sslrootcert"),
+        ("SSL error: certificate verify failed", "is not of the authority in sslrootcert=/etc/ca.pem"),
+        ('server certificate for "db9" (and 1 other name) does not match host name "10.0.0.1"',
+         'is for "db9" (and 1 other name): have it issued for 10.0.0.1 as well'),
+        ('root certificate file "/etc/ca.pem" does not exist\n', "sslrootcert=/etc/ca.pem cannot be read"),
         ("connection timeout expired", "(connection timeout expired): check primary_host"),
     ],
 )  # fmt: skip
 def test_a_refused_connection_names_the_remedy(error: str, remedy: str) -> None:
-    sentence = text.connection_refused("db2", DESIRED, "replication", error)
+    desired = replace(DESIRED, sslmode="verify-full", sslrootcert="/etc/ca.pem")
+    sentence = text.connection_refused("db2", desired, "replication", error)
     assert remedy in sentence
     assert sentence.startswith("db2: ")
     assert sentence.count("\n") == 0

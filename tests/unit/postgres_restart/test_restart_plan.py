@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.payaid.scaling.plugins.doc_fragments.postgres_poolers import ModuleDocFragment
+from ansible_collections.payaid.scaling.plugins.doc_fragments import postgres_poolers, postgres_tls
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
@@ -33,6 +33,8 @@ OPTIONS: dict[str, Any] = {
     "pooler_databases": ["app_rw"],
     "pooler_user": "switcher",
     "pooler_password": "secret",
+    "sslmode": "prefer",
+    "sslrootcert": None,
     "max_transaction_age": 5,
     "pause_timeout": 5,
     "timeout": 10,
@@ -226,7 +228,11 @@ def test_nobody_meets_a_server_that_is_away_and_a_killed_run_is_completed(
 
 
 def test_the_options_about_poolers_are_documented_as_they_are() -> None:
-    described = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)["options"]
+    described = {
+        name: option
+        for fragment in (postgres_poolers, postgres_tls)
+        for name, option in yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"].items()
+    }
     assert set(described) == set(POOLER_ARGUMENTS)
     own = yaml.safe_load(postgres_restart.DOCUMENTATION)["options"]
     for name, told in {**described, **own}.items():

@@ -158,6 +158,10 @@ REFUSALS: dict[str, tuple[State, str]] = {
         replace(state(), poolers=(Pooler("10.0.0.21:6432", problem="connection refused"),)),
         "the pooler 10.0.0.21:6432 cannot be asked (connection refused)",
     ),
+    "a pooler shows a certificate that does not verify": (
+        replace(state(), poolers=(Pooler("10.0.0.21:6432", problem="certificate verify failed"),)),
+        "the certificate of the pooler 10.0.0.21:6432 is not of the authority in sslrootcert=",
+    ),
     "a pooler has no such database": (
         replace(state(), poolers=(Pooler("10.0.0.21:6432", (READS,)),)),
         "has no database app_rw",
