@@ -30,6 +30,7 @@ description:
 requirements:
   - python3-psycopg 3.1 or later on the target
   - Debian's postgresql-common and postgresql-N
+  - pgBackRest 2.45 or later, set up on the target to read the repository, for O(clone_from=backup)
 notes:
   - Needs root (O(ignore:become)), or the user postgres where the cluster is registered already.
   - On the primary C(pg_hba.conf) must let O(replication_user) in from this host for the databases
@@ -73,7 +74,7 @@ options:
     choices: [fast, spread]
     default: fast
   max_rate:
-    description: Most that a base backup transfers each second, as C(pg_basebackup) takes it, such as V(100M).
+    description: Most that C(pg_basebackup) transfers each second, in its own words, such as V(100M).
     type: str
   min_free_pct:
     description: >-
@@ -82,7 +83,7 @@ options:
     default: 10
   timeout:
     description: >-
-      Seconds to wait until the standby streams, once it was started. A base backup takes its own time.
+      Seconds to wait until the standby streams, counted anew whenever it has come nearer.
     type: int
     default: 300
   on_diverged:
@@ -104,7 +105,8 @@ options:
   on_lost_slot:
     description:
       - What to do with a standby that needs WAL which the primary has no longer. Dropping the slot does not
-        help. One that has a C(restore_command) is left to get it from its archive.
+        help. One that has a C(restore_command) is left to get it from its archive, unless C(pgbackrest info)
+        says that this has it no longer either.
       - Where there are no data, a lost slot is dropped and made anew.
     type: str
     choices: [fail, reclone]
@@ -116,6 +118,17 @@ options:
     type: str
     choices: [fail, stop]
     default: fail
+  clone_from:
+    description:
+      - What a clone copies. With V(backup) the last backup of pgBackRest from which WAL leads to where the
+        primary is, so nothing is read there; C(restore_command) has to be set, to fetch the WAL since.
+    type: str
+    choices: [primary, backup]
+    default: primary
+  pgbackrest_stanza:
+    description: The cluster's name in the repository, for O(clone_from=backup).
+    type: str
+    default: main
   strategy:
     description:
       - Where a clone is made. With V(staging) beside the data directory, so that data which it replaces are
@@ -211,7 +224,7 @@ replaced:
   type: str
   returned: success
 bytes:
-  description: Bytes that the clone copied; in check mode the size of the primary's databases; else 0.
+  description: Bytes that the clone copied; in check mode the size of what it would copy; else 0.
   type: int
   returned: success
 """
@@ -246,6 +259,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "strategy": {"type": "str", "choices": ["staging", "in_place"], "default": "staging"},
     "keep_replaced": {"type": "bool", "default": True},
     "drop_idle_slots": {"type": "bool", "default": False},
+    "clone_from": {"type": "str", "choices": ["primary", "backup"], "default": "primary"},
+    "pgbackrest_stanza": {"type": "str", "default": "main"},
 }
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 DATABASES = ("pg1", "pg2")
+SILENCE = "table inet silence { chain out { type filter hook output priority 0; ip daddr %s drop; }; }"
 STREAMS = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
 
 
@@ -32,10 +33,10 @@ def psql(machine: Any, query: str, database: str = "app") -> str:
     return str(said)
 
 
-def play(name: str, *variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook of the collection on the scenario's machines."""
+def begin(name: str, *variables: str) -> subprocess.Popen[str]:
+    """Start a playbook of the collection on the scenario's machines."""
     extra = [f"--extra-vars={json.dumps(dict(one.split('=', 1) for one in variables))}"]
-    return subprocess.run(  # noqa: S603  # our own words
+    return subprocess.Popen(  # noqa: S603  # our own words
         [
             ROOT / ".venv/bin/ansible-playbook",
             f"--inventory={SCENARIO}/inventory",
@@ -44,10 +45,17 @@ def play(name: str, *variables: str) -> subprocess.CompletedProcess[str]:
         ],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def play(name: str, *variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook to its end."""
+    process = begin(name, *variables)
+    out, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 
 def succeed(name: str, *variables: str) -> str:
@@ -183,6 +191,107 @@ def test_the_check_runs_as_a_unit(repository: Any) -> None:
     )
 
 
+FROM_BACKUP = "postgres_replica_clone_from=backup"
+# Freezes the restore on a replica, which would be too quick, and kills the run that waits for it.
+KILL_A_RESTORE = """
+for _ in $(seq 3000); do
+  restore=$(pgrep -f '^/usr/bin/pgbackrest.*/main[.]new.* restore$') && kill -STOP $restore && break
+  sleep 0.1
+done
+sleep 1
+kill -KILL $(ps -o ppid= -p $restore) && echo $restore
+"""
+
+
+@pytest.fixture
+def base_backups(machines: Machines) -> Any:
+    """Count the base backups that the primary was asked for, from now on."""
+    primary = machines("pg1")
+    log = primary.check_output("ls /var/log/postgresql/postgresql-*-main.log")
+
+    def asked() -> int:
+        return int(primary.check_output("grep -c 'replication command: BASE_BACKUP' %s || true", log))
+
+    before = asked()
+    psql(primary, "ALTER SYSTEM SET log_replication_commands = on")
+    psql(primary, "SELECT pg_reload_conf()")
+    yield lambda: asked() - before
+    psql(primary, "ALTER SYSTEM RESET log_replication_commands")
+    psql(primary, "SELECT pg_reload_conf()")
+
+
+def test_a_wiped_replica_is_cloned_from_the_backup_however_often_that_is_killed(
+    machines: Machines, base_backups: Any, soon: Patience
+) -> None:
+    primary, replica = map(machines, DATABASES)
+    replica.check_output("systemctl stop 'postgresql@*-main.service'")
+    replica.check_output("rm -r /var/lib/postgresql/*/main")
+    write(primary, "meanwhile")
+    run = begin("postgres", FROM_BACKUP)
+    frozen = replica.check_output(KILL_A_RESTORE)
+    assert run.communicate()[0]
+    assert run.returncode != 0
+    assert replica.run("ps -p %s", frozen).rc == 0, "the restore outlives its run"
+    succeed("postgres", FROM_BACKUP)
+    assert replica.run("pgrep -f '/main[.]new'").rc != 0
+    assert replica.run("ps -p %s", frozen).rc != 0
+    assert replica.check_output("ls /var/lib/postgresql/*/").split() == ["main", "main.passfile"]
+    soon(lambda: psql(primary, STREAMS) == "1", 10)
+    soon(lambda: words(replica) == {"first", "second", "meanwhile"}, 10)
+    assert base_backups() == 0
+    psql(primary, "DELETE FROM words WHERE word = 'meanwhile'")
+
+
+def test_a_replica_that_was_away_for_long_catches_up_by_the_archive(
+    machines: Machines, base_backups: Any, soon: Patience
+) -> None:
+    """Its slot has lost what it needs, and it comes back without a clone."""
+    primary, replica = map(machines, DATABASES)
+    short = {"max_slot_wal_keep_size": "16MB", "wal_keep_size": "0"}
+    for name, value in short.items():
+        psql(primary, f"ALTER SYSTEM SET {name} = '{value}'")
+    psql(primary, "SELECT pg_reload_conf()")
+    replica.check_output("systemctl stop 'postgresql@*-main.service'")
+    for number in range(6):
+        write(primary, f"absent{number}")
+        archive(primary, soon)
+    psql(primary, "CHECKPOINT", "postgres")
+    status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pg2'"
+    soon(lambda: psql(primary, status) == "lost", 30)
+    succeed("postgres")
+    soon(lambda: psql(primary, STREAMS) == "1", 10)
+    soon(lambda: words(replica) == words(primary), 10)
+    assert len(words(replica)) == 8
+    assert psql(primary, status) in ("reserved", "extended")
+    assert base_backups() == 0
+    assert "main.old" not in replica.check_output("ls /var/lib/postgresql/*/")
+    for name in short:
+        psql(primary, f"ALTER SYSTEM RESET {name}")
+    psql(primary, "SELECT pg_reload_conf()")
+    psql(primary, "DELETE FROM words WHERE word LIKE 'absent%'")
+
+
+def test_the_archive_has_no_gap_across_a_switchover(
+    repository: Any, machines: Machines, soon: Patience
+) -> None:
+    before = len(info(repository)["backup"])
+    succeed("switchover", "switchover_to=pg2")
+    write(machines("pg2"), "switched")
+    archive(machines("pg2"), soon)
+    # The last backup is from before it, and what is replayed from there reaches beyond it.
+    assert re.search(r"rows:\s+- +- '3'\s+- '\d{4}-", succeed("backup_check"))
+    succeed("backup", "backup_type=incr")
+    assert len(info(repository)["backup"]) == before + 1
+    assert info(repository)["backup"][-1]["archive"]["stop"].startswith("00000002")
+
+
+def test_after_a_switchover_there_is_nothing_to_set_up_anew(machines: Machines, soon: Patience) -> None:
+    assert not re.search(r"changed=[1-9]", succeed("pgbackrest"))
+    succeed("switchover", "switchover_to=pg1")
+    psql(machines("pg1"), "DELETE FROM words WHERE word = 'switched'")
+    soon(lambda: psql(machines("pg1"), STREAMS) == "1", 10)
+
+
 def test_nothing_is_overwritten_that_was_not_named(machines: Machines) -> None:
     done = play("restore", "restore_overwrite=pg1")
     assert done.returncode != 0
@@ -227,7 +336,7 @@ def test_what_was_there_before_is_still_there(machines: Machines) -> None:
 
 def test_nothing_of_the_restore_is_left_in_the_settings(machines: Machines) -> None:
     for name in DATABASES:
-        assert psql(machines(name), "SHOW restore_command") == ""
+        assert "pgbackrest-fetch" in psql(machines(name), "SHOW restore_command")
         assert "recovery" not in machines(name).check_output(
             "cat /var/lib/postgresql/*/main/postgresql.auto.conf"
         )
@@ -253,7 +362,13 @@ def test_backups_go_on_on_another_primary(repository: Any, machines: Machines, s
     old, new = map(machines, DATABASES)
     old.check_output("systemctl kill --signal=KILL 'postgresql@*-main.service'")
     old.check_output("systemctl stop 'postgresql@*-main.service'; rm -r /var/lib/postgresql/*/main")
-    psql(new, "SELECT pg_promote()", "postgres")
+    # Nor is the repository there, and nothing says so: the promotion does not wait for what it may have.
+    new.check_output(f"echo '{SILENCE}' | nft -f -", repository.ansible.get_variables()["ansible_host"])
+    time.sleep(10)
+    began = time.monotonic()
+    assert psql(new, "SELECT pg_promote()", "postgres") == "t"
+    assert time.monotonic() - began < 15
+    new.check_output("nft delete table inet silence")
     psql(new, "CHECKPOINT", "postgres")  # it is on its new timeline for a backup only once it has had one
     write(new, "promoted")
     archive(new, soon)
@@ -264,7 +379,7 @@ def test_backups_go_on_on_another_primary(repository: Any, machines: Machines, s
 
 
 def test_a_wiped_primary_comes_back_with_every_row(machines: Machines, soon: Patience) -> None:
-    succeed("restore", "restore_overwrite=pg2,pg1", "restore_name=wiped")
+    succeed("restore", "restore_overwrite=pg2,pg1", "restore_name=wiped", FROM_BACKUP)
     everything = {"first", "second", "wanted", "later", "promoted", "acknowledged"}
     assert words(machines("pg1")) == everything
     soon(lambda: psql(machines("pg1"), STREAMS) == "1", 10)

@@ -14,14 +14,15 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._pgbackrest.model import (
-    Backup,
     Desired,
     Record,
     State,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._pgbackrest.plan import moment
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres import backups_io
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Repository
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line, last_complaint
 
 # What a restore leaves in postgresql.auto.conf. A clone would take it along, and stop at the target for good.
@@ -53,7 +54,7 @@ class Host:
         desired = self.desired
         folder = host_system.existing_ancestor(desired.data_dir)
         disk = shutil.disk_usage(folder)
-        backups, version = self._repository() if desired.part != "set_aside" else ((), 0)
+        repository = self._repository() if desired.part != "set_aside" else Repository(desired.stanza)
         return State(
             host=self.system.host,
             now=time.time(),
@@ -61,8 +62,8 @@ class Host:
             data=os.path.isdir(desired.data_dir) and bool(os.listdir(desired.data_dir)),
             aside=os.path.exists(desired.aside),
             record=self._record(),
-            backups=backups,
-            stanza_version=version,
+            backups=repository.backups,
+            stanza_version=repository.version,
             disk_size=disk.total,
             disk_free=disk.free,
             data_size=host_system.tree_size(desired.data_dir),
@@ -87,27 +88,11 @@ class Host:
                 f"way, remove it and {self.desired.staging}, and run again."
             ) from error
 
-    def _repository(self) -> tuple[tuple[Backup, ...], int]:
-        said = self._pgbackrest("--output=json", "info")
-        try:
-            (stanza,) = json.loads(said)
-            backups = tuple(
-                Backup(one["label"], float(one["timestamp"]["stop"]), int(one["info"]["size"]))
-                for one in stanza["backup"]
-            )
-            return backups, int(stanza["db"][-1]["version"]) if stanza["db"] else 0
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refusal(
-                f"{self.system.host}: pgbackrest info printed something unknown: {error}."
-            ) from error
-
-    def _pgbackrest(self, *arguments: str) -> str:
-        argv = ["/usr/bin/pgbackrest", f"--stanza={self.desired.stanza}", "--log-level-console=off"]
-        done = self.system.run([*argv, "--log-level-stderr=error", *arguments])
-        if done.returncode:
-            said = first_line(done.stderr) or f"it ended with {done.returncode}"
-            raise Refusal(f"{self.system.host}: pgbackrest {arguments[-1]} failed: {said}.")
-        return done.stdout
+    def _repository(self) -> Repository:
+        found = backups_io.look(self.system, self.desired.stanza)
+        if found.problem:
+            raise Refusal(f"{self.system.host}: the repository cannot be read: {found.problem}.")
+        return found
 
     # -- doing
 
@@ -145,7 +130,8 @@ class Host:
         # Its own would name the folder of the copy, in which the server is not started.
         fetch = f'pgbackrest --stanza={desired.stanza} archive-get %f "%p"'
         arguments.append(f"--recovery-option=restore_command={fetch}")
-        self._pgbackrest(f"--pg1-path={desired.staging}", *arguments, "restore")
+        words = (f"--pg1-path={desired.staging}", *arguments, "restore")
+        backups_io.run(self.system, desired.stanza, *words)
 
     def swap(self) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
 from typing import Any, Literal
+
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup
 
 Until = Literal["latest", "time", "name"]
 Part = Literal["all", "copy", "set_aside"]
@@ -80,19 +81,6 @@ class Desired:
             "time": f"{self.target}",
             "name": f"the restore point {self.target}",
         }[self.until]
-
-
-@dataclass(frozen=True)
-class Backup:
-    """One backup in the repository."""
-
-    label: str
-    stop: float
-    size: int
-
-    @property
-    def stopped(self) -> str:
-        return datetime.fromtimestamp(self.stop).astimezone().isoformat(" ", "seconds")
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._pgbackrest.model import (
-    Backup,
     Desired,
     Record,
     State,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     Desired,
     Local,
+    Primary,
     Receiver,
     Slot,
     State,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo, lsn_from_text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import way
 
 
@@ -48,6 +50,23 @@ def staging_is_ours(state: State) -> bool:
 def needs_copy(state: State, desired: Desired) -> bool:
     marker_fits = state.marker is not None and state.marker.slot == desired.slot
     return to_replace(state, desired) and not (marker_fits and copy_is_usable(state))
+
+
+def backup_to_restore(state: State) -> Backup | None:
+    """Choose the last backup from which WAL leads to where the primary is.
+
+    One that was taken after the moment that the primary was restored to would never follow.
+    """
+    backups = state.repository.backups if state.repository else ()
+    return next((one for one in reversed(backups) if _leads_to(one, state.primary)), None)
+
+
+def _leads_to(backup: Backup, primary: Primary) -> bool:
+    end = lsn_from_text(backup.stop_lsn)
+    if backup.timeline == primary.timeline:
+        return end <= primary.lsn
+    left = dict(primary.history).get(backup.timeline)
+    return left is not None and end <= left
 
 
 def follows(receiver: Receiver | None, desired: Desired) -> bool:

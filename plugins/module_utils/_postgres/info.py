@@ -224,7 +224,8 @@ def _of_synchrony(found: Found) -> Iterator[str]:
 def _slot(row: Mapping[str, Any], *, standby: bool) -> str | None:
     name = f"slot {row['name']} on this {'standby' if standby else 'primary'}"
     if row["wal_status"] == "lost":
-        return f"{name} has lost its WAL: whatever used it has to be cloned again, and the slot made anew"
+        remedy = "unless an archive has it, whatever used the slot has to be cloned again"
+        return f"{name} has lost its WAL: {remedy}"
     held = size_text(row["retained_bytes"] or 0)
     if row["wal_status"] == "unreserved":
         return f"{name} is {held} behind, and loses its WAL at the next checkpoint"

@@ -15,14 +15,16 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres import backups_io, text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup, Repository
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import follows, settings_in_force
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     MATCHED_SETTINGS,
     Config,
     Desired,
+    Local,
     Marker,
     Registration,
     State,
@@ -87,7 +89,16 @@ class Host:
             disk_total=disk.f_blocks * disk.f_frsize,
             disk_free=disk.f_bavail * disk.f_frsize + reclaimable,
             data_size=host_system.tree_size(desired.data_dir) if desired.in_place else 0,
+            repository=self._repository(local, config),
         )
+
+    def _repository(self, local: Local, config: Config) -> Repository | None:
+        """Ask for backups where they are to be cloned, and for WAL where the standby may have to fetch it."""
+        if self.desired.from_backup:
+            return backups_io.look(self.system, self.desired.pgbackrest_stanza)
+        stanza = text.archive_stanza(config.restore_command)
+        streaming = local.receiver is not None and local.receiver.status == "streaming"
+        return backups_io.look(self.system, stanza) if stanza and not streaming else None
 
     def _config(self, answer: dict[str, Any]) -> Config:
         desired = self.desired
@@ -203,19 +214,26 @@ class Host:
         host_system.empty_dir(self.desired.data_dir)
 
     def copy(self) -> None:
+        primary = self.desired.primary
+        self._copy(self._base_backup(), self.primary.observe().size, f"the base backup of {primary}")
+
+    def restore(self, backup: Backup) -> None:
+        stanza, target = self.desired.pgbackrest_stanza, self.desired.copy_target
+        words = (f"--pg1-path={target}", f"--set={backup.label}", "--type=standby", "restore")
+        called = f"the restore of the backup {backup.label} of {stanza}"
+        self._copy(backups_io.command(stanza, *words), backup.size, called)
+
+    def _copy(self, argv: list[str], total: int, called: str) -> None:
         desired, marker = self.desired, self._marker()
         target = desired.copy_target
         self.system.make_dir(os.path.dirname(target))
         self.system.make_dir(target, 0o700)
-        total = self.primary.observe().size
-        status, said = self.notes.run(
-            self._base_backup(), marker, lambda: Progress(host_system.tree_size(target), total)
-        )
+        status, said = self.notes.run(argv, marker, lambda: Progress(host_system.tree_size(target), total))
         if status:
-            raise Refusal(f"{self.system.host}: the base backup of {desired.primary} failed: {said}.")
+            raise Refusal(f"{self.system.host}: {called} failed: {said}.")
         self.copied_bytes = host_system.tree_size(target)
         # A standby before it gets its name: so it can never be started as a second primary.
-        self._make_standby(target)
+        self._make_standby(target, restored=self.desired.from_backup)
         slot_lsn = self._await_free_slot()
         self.notes.write(replace(marker, phase="copied", slot_lsn=slot_lsn))
 
@@ -240,10 +258,13 @@ class Host:
                 )
             time.sleep(0.2)
 
-    def _make_standby(self, data_dir: str) -> None:
+    def _make_standby(self, data_dir: str, *, restored: bool = False) -> None:
         auto_conf = f"{data_dir}/postgresql.auto.conf"
         before = host_system.read_or_empty(auto_conf)
-        if (after := text.without_upstream(before)) != before:
+        after = text.without_upstream(before)
+        if restored:
+            after = text.without_recovery(after)
+        if after != before:
             self.system.write(auto_conf, after, 0o600)
         if not os.path.exists(f"{data_dir}/standby.signal"):
             self.system.write(f"{data_dir}/standby.signal", "", 0o600)
@@ -345,16 +366,22 @@ class Host:
         self._until(in_force, SECONDS_TO_RELOAD)
 
     def await_streaming(self) -> None:
-        """Wait until the standby has received and replayed what the primary had written when we began."""
+        """Wait until the standby has received and replayed what the primary had written when we began.
+
+        As long as it comes nearer, by WAL from an archive, it is given more time.
+        """
         target = self.primary.observe().lsn
+        reached = 0
 
         def arrived() -> str | None:
+            nonlocal reached
             found = self.local.postmaster()
             if found is None:
                 return "the server has stopped"
             answer = self.local.ask(found)
             if answer is None:
                 return "the server takes no questions yet"
+            reached = min(text.lsn_from_text(answer["replay_lsn"]), target)
             receiver = text.receiver_from_row(answer["receiver"])
             if receiver is None or receiver.status != "streaming" or not follows(receiver, self.desired):
                 return f"the WAL receiver is {receiver.status if receiver else 'not running'}"
@@ -365,12 +392,17 @@ class Host:
                 return f"it has replayed {text.lsn_to_text(replayed)} of {text.lsn_to_text(target)}"
             return None
 
-        self._until(arrived, self.desired.timeout)
+        self._until(arrived, self.desired.timeout, lambda: reached)
 
-    def _until(self, wanting: Callable[[], str | None], seconds: float) -> None:
+    def _until(
+        self, wanting: Callable[[], str | None], seconds: float, progress: Callable[[], int] = lambda: 0
+    ) -> None:
         desired, log = self.desired, self.service.log
         offset, deadline = host_system.size_of(log), time.monotonic() + seconds
+        before = progress()
         while (reason := wanting()) is not None:
+            if (now := progress()) > before:
+                before, deadline = now, time.monotonic() + seconds
             if time.monotonic() > deadline:
                 said = text.last_complaint(host_system.read_from(log, offset))
                 raise Refusal(

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Repository
+
 Data = Literal["absent", "empty", "partial", "unknown", "cluster"]
 Server = Literal["down", "starting", "up"]
 Registration = Literal["missing", "half", "done", "elsewhere"]
@@ -99,6 +101,8 @@ class Desired(Place):
     strategy: Literal["staging", "in_place"] = "staging"
     keep_replaced: bool = True
     drop_idle_slots: bool = False
+    clone_from: Literal["primary", "backup"] = "primary"
+    pgbackrest_stanza: str = "main"
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Desired:
@@ -112,6 +116,10 @@ class Desired(Place):
     @property
     def in_place(self) -> bool:
         return self.strategy == "in_place"
+
+    @property
+    def from_backup(self) -> bool:
+        return self.clone_from == "backup"
 
     @property
     def settings_file(self) -> str:
@@ -294,3 +302,5 @@ class State:
     disk_free: int = 0
     # What cloning in place would free.
     data_size: int = 0
+    # What there is of backups and archived WAL, where it matters and is known.
+    repository: Repository | None = None

@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import (
+    Impossible,
+    Outcome,
+    Refusal,
+    Step,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
+    backup_to_restore,
     needs_copy,
     nothing_here,
     settings_in_force,
@@ -40,6 +46,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps imp
     Reload,
     RemoveMarker,
     RemoveReplaced,
+    Restore,
     Rewind,
     Start,
     Stop,
@@ -48,7 +55,12 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps imp
     WriteSettings,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import torn, unfit, way
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import (
+    slot_to_renew,
+    torn,
+    unfit,
+    way,
+)
 
 Action = Literal["none", "configure", "clone", "rewind", "reclone"]
 
@@ -78,10 +90,20 @@ def _empty(state: State, desired: Desired) -> EmptyData | None:
     return EmptyData(desired) if full and needs_copy(state, desired) else None
 
 
+def _copy(state: State, desired: Desired) -> Copy | Restore | None:
+    if not needs_copy(state, desired):
+        return None
+    if not desired.from_backup:
+        return Copy(desired)
+    if (backup := backup_to_restore(state)) is None:
+        raise Impossible("a backup to restore")
+    return Restore(desired, backup)
+
+
 def _drop(state: State, desired: Desired) -> DropSlot | None:
-    # It can never be used again, whatever becomes of the data.
+    # It can never be used again, whatever becomes of the data; but who runs takes it again and again.
     lost = state.primary.slot is not None and state.primary.slot.wal_status == "lost"
-    return DropSlot(desired) if lost else None
+    return DropSlot(desired) if lost and state.local.server == "down" else None
 
 
 def _rewind(state: State, desired: Desired) -> Rewind | None:
@@ -90,8 +112,12 @@ def _rewind(state: State, desired: Desired) -> Rewind | None:
     return Rewind(desired, Marker("rewinding", state.primary.system_identifier, desired.slot))
 
 
-def _to_be_stopped(state: State, desired: Desired) -> bool:
-    return state.local.server != "down" and way(state, desired) != "follow"
+def _stop(state: State, desired: Desired) -> Stop | None:
+    if state.local.server == "down":
+        return None
+    if way(state, desired) != "follow":
+        return Stop(desired, f"whose data cannot follow {desired.primary}")
+    return Stop(desired, f"whose slot {desired.slot} has to be made anew") if slot_to_renew(state) else None
 
 
 def _idle_slots(state: State, desired: Desired) -> DropIdleSlots | None:
@@ -111,12 +137,12 @@ CANDIDATES: tuple[Callable[[State, Desired], Step[State, Actions] | None], ...] 
     lambda s, d: EndOrphans(d) if s.orphans else None,
     # That the data are given up is noted before anything is done that cannot be taken back.
     _mark,
-    lambda s, d: Stop(d) if _to_be_stopped(s, d) else None,
+    _stop,
     _drop,
     lambda s, d: CreateSlot(d) if s.primary.slot is None else None,
     lambda s, d: DiscardStaging(d) if _stale_staging(s, d) else None,
     _empty,
-    lambda s, d: Copy(d) if needs_copy(s, d) else None,
+    _copy,
     lambda s, d: Swap(d) if to_replace(s, d) else None,
     _rewind,
     lambda s, d: None if settings_on_disk(s, d) else WriteSettings(d),
@@ -164,12 +190,16 @@ def action(state: State, desired: Desired) -> tuple[Action, str]:
             (local.server == "down", "the standby is stopped"),
             (not state.passfile, "the passfile differs"),
             (state.primary.slot is None, f"slot {desired.slot} is missing on the primary"),
+            (
+                slot_to_renew(state),
+                f"slot {desired.slot} has lost WAL that the archive may have",
+            ),
             (not settings_on_disk(state, desired), "the settings on disk differ"),
             (local.server == "up" and not settings_in_force(local, desired), "the settings in force differ"),
             (local.server != "down" and not streams(state, desired), "it does not stream as asked"),
             (state.marker is not None, "a finished clone is still marked"),
             (state.config.registration == "half", "the cluster is only half registered"),
-            (state.orphans > 0, "an orphaned base backup is left"),
+            (state.orphans > 0, "an orphaned copy is left"),
             (_idle_slots(state, desired) is not None, "slots of its own hold WAL back for nobody"),
         )
         if found
@@ -188,8 +218,15 @@ def report(outcome: Outcome[State], desired: Desired, copied_bytes: int, replace
         "before": view(outcome.before),
         "after": view(outcome.after),
         "replaced": replaced or None,
-        "bytes": copied_bytes or (outcome.before.primary.size if needs_copy(outcome.before, desired) else 0),
+        "bytes": copied_bytes or _bytes_to_copy(outcome.before, desired),
     }
+
+
+def _bytes_to_copy(state: State, desired: Desired) -> int:
+    if not needs_copy(state, desired):
+        return 0
+    backup = backup_to_restore(state) if desired.from_backup else None
+    return backup.size if backup else state.primary.size
 
 
 def view(state: State) -> dict[str, str | int | None]:

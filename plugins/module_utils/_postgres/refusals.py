@@ -9,17 +9,24 @@ import re
 from collections.abc import Callable
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
+    backup_to_restore,
     held_by_us,
     needs_copy,
     staging_is_ours,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, State
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import torn, unfit, way
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import (
+    slot_to_renew,
+    torn,
+    unfit,
+    way,
+)
 
 OLDEST_VERSION = 15
 # pg_basebackup -X stream holds two connections: one for the files, one for the WAL written meanwhile.
 SENDERS_FOR_A_CLONE = 2
+SENDERS_TO_STREAM = 1
 
 
 def _refuse_versions(state: State, desired: Desired) -> str | None:
@@ -98,6 +105,22 @@ def _refuse_second_primary(state: State, desired: Desired) -> str | None:
             "set on_split_brain=stop to have it stopped, and on_diverged to say what becomes of its writes"
         )
     return None
+
+
+def _refuse_archive(state: State, desired: Desired) -> str | None:
+    """A standby takes the latest timeline that its archive knows of, whoever made it."""
+    archive, primary = state.repository, state.primary
+    goes_on = state.local.server != "down" and way(state, desired) == "follow" and not slot_to_renew(state)
+    if archive is None or archive.system_identifier != primary.system_identifier or goes_on:
+        return None
+    latest = int(archive.newest_wal[:8] or "0", 16)
+    if latest <= primary.timeline:
+        return None
+    return (
+        f"the archive of the stanza {archive.stanza} has WAL of timeline {latest}, which a standby would "
+        f"follow, and the primary {desired.primary} is on {primary.timeline}: correct primary_host, or "
+        f"remove {latest:08X}.history and the WAL of that timeline from the archive"
+    )
 
 
 def _refuse_data(state: State, desired: Desired) -> str | None:
@@ -230,10 +253,10 @@ def _refuse_clone(state: State, desired: Desired) -> str | None:
         )
     if state.staging and not staging_is_ours(state):
         return f"{desired.staging} exists and is not ours: move it away and run again"
-    if primary.senders_free < SENDERS_FOR_A_CLONE and not state.orphans:
+    senders = SENDERS_TO_STREAM if desired.from_backup else SENDERS_FOR_A_CLONE
+    if primary.senders_free < senders and not state.orphans:
         return (
-            f"{desired.primary} has {primary.senders_free} WAL senders free and a clone "
-            f"needs {SENDERS_FOR_A_CLONE}: "
+            f"{desired.primary} has {primary.senders_free} WAL senders free and a clone needs {senders}: "
             "raise max_wal_senders there"
         )
     if primary.tablespaces:
@@ -242,7 +265,47 @@ def _refuse_clone(state: State, desired: Desired) -> str | None:
             "which this version does not clone: "
             "make the standby by hand"
         )
-    return _refuse_disk(state, desired)
+    return _refuse_backup(state, desired) or _refuse_disk(state, desired)
+
+
+def _refuse_backup(state: State, desired: Desired) -> str | None:
+    """The backup that is to be cloned cannot be had, or would never come to follow the primary."""
+    if not desired.from_backup:
+        return None
+    found, primary = state.repository, state.primary
+    stanza = f"the stanza {desired.pgbackrest_stanza}"
+    otherwise = "or set clone_from=primary"
+    if found is None or found.problem:
+        why = found.problem if found else "nobody has asked"
+        return (
+            f"the backups of {stanza} cannot be read ({why}): put pgBackRest right on this host, {otherwise}"
+        )
+    if not found.version:
+        return f"the repository has no {stanza.removeprefix('the ')}: make it and take a backup, {otherwise}"
+    if found.system_identifier != primary.system_identifier:
+        return (
+            f"{stanza} is of another database system ({found.system_identifier}; the primary "
+            f"{desired.primary} is {primary.system_identifier}): correct pgbackrest_stanza, {otherwise}"
+        )
+    if found.version != desired.version:
+        return (
+            f"{stanza} is of PostgreSQL {found.version}, and version asks for {desired.version}: upgrade the "
+            f"stanza and take a backup, {otherwise}"
+        )
+    if not found.backups:
+        return f"the repository has no backup of {stanza}: take one, {otherwise}"
+    if backup_to_restore(state) is None:
+        return (
+            f"from no backup of {stanza} WAL leads to timeline {primary.timeline}, which the primary "
+            f"{desired.primary} is on: take a backup, {otherwise}"
+        )
+    if not state.config.restore_command:
+        return (
+            "nothing fetches the WAL since the backup: set restore_command in "
+            f"{desired.config_dir}/conf.d to "
+            f'pgbackrest --stanza={desired.pgbackrest_stanza} archive-get %f "%p", {otherwise}'
+        )
+    return None
 
 
 def _refuse_disk(state: State, desired: Desired) -> str | None:
@@ -255,7 +318,9 @@ def _refuse_disk(state: State, desired: Desired) -> str | None:
             "be read, so the disk cannot be "
             f"checked: GRANT pg_read_all_stats TO {desired.replication_user} there, or set min_free_pct=0"
         )
-    need = primary.size + primary.wal_size
+    backup = backup_to_restore(state) if desired.from_backup else None
+    # What is restored grows to what the primary has by now.
+    need = max(primary.size, backup.size if backup else 0) + primary.wal_size
     free = state.disk_free + (state.data_size if desired.in_place else 0)
     left = free - need
     if left * 100 < state.disk_total * desired.min_free_pct:
@@ -277,6 +342,7 @@ REFUSALS: tuple[Callable[[State, Desired], str | None], ...] = (
     _refuse_versions,
     _refuse_primary,
     _refuse_identity,
+    _refuse_archive,
     _refuse_data,
     _refuse_slot,
     _refuse_settings,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     Desired,
     Local,
@@ -41,6 +42,7 @@ class Actions(Protocol):
     def remove_marker(self) -> None: ...
     def discard_staging(self) -> None: ...
     def copy(self) -> None: ...
+    def restore(self, backup: Backup) -> None: ...
     def swap(self) -> None: ...
     def write_settings(self) -> None: ...
     def start(self) -> None: ...
@@ -78,7 +80,7 @@ class WritePassfile(_Step):
 
 class EndOrphans(_Step):
     def describe(self) -> str:
-        return "End the base backup that an earlier run left behind."
+        return "End the copy that an earlier run left at work."
 
     def simulate(self, state: State) -> State:
         slot = state.primary.slot
@@ -128,9 +130,12 @@ class MarkClone(_Step):
         io.write_marker(self.marker)
 
 
+@dataclass(frozen=True)
 class Stop(_Step):
+    whose: str
+
     def describe(self) -> str:
-        return f"Stop {self.desired.name}, whose data cannot follow {self.desired.primary}."
+        return f"Stop {self.desired.name}, {self.whose}."
 
     def simulate(self, state: State) -> State:
         local, slot = state.local, state.primary.slot
@@ -179,19 +184,38 @@ class DiscardStaging(_Step):
 
 class Copy(_Step):
     def describe(self) -> str:
-        return f"Copy {self.desired.primary} into {self.desired.staging} with pg_basebackup."
+        return f"Copy {self.desired.primary} into {self.desired.copy_target} with pg_basebackup."
 
     def simulate(self, state: State) -> State:
-        slot, begun = state.primary.slot, state.marker
-        if begun is None:
-            raise Impossible("the note of the clone")
-        marker = replace(begun, phase="copied", slot_lsn=slot.restart_lsn if slot else 0)
-        if self.desired.in_place:
-            return _with_copy(state, self.desired, marker=marker)
-        return replace(state, marker=marker, staging=True)
+        return _copied(state, self.desired)
 
     def apply(self, io: Actions) -> None:
         io.copy()
+
+
+@dataclass(frozen=True)
+class Restore(_Step):
+    backup: Backup
+
+    def describe(self) -> str:
+        stanza, target = self.desired.pgbackrest_stanza, self.desired.copy_target
+        return f"Restore the backup {self.backup.label} of the stanza {stanza} into {target} with pgBackRest."
+
+    def simulate(self, state: State) -> State:
+        return _copied(state, self.desired)
+
+    def apply(self, io: Actions) -> None:
+        io.restore(self.backup)
+
+
+def _copied(state: State, desired: Desired) -> State:
+    slot, begun = state.primary.slot, state.marker
+    if begun is None:
+        raise Impossible("the note of the clone")
+    marker = replace(begun, phase="copied", slot_lsn=slot.restart_lsn if slot else 0)
+    if desired.in_place:
+        return _with_copy(state, desired, marker=marker)
+    return replace(state, marker=marker, staging=True)
 
 
 class Swap(_Step):

@@ -104,6 +104,8 @@ class System:
     def missing(self, program: str) -> Refusal:
         version = next((part for part in program.split("/") if part.isdigit()), "")
         package = f"postgresql-{version}" if version else "postgresql-common"
+        if program.endswith("/pgbackrest"):
+            package = "pgbackrest"
         return Refusal(f"{self.host}: {program} is missing: install {package}.")
 
     # -- files. The owner could plant a link at any of these names, so nothing is written through one.

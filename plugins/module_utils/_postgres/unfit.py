@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, State
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text, oldest_wal
 
 Option = Literal["on_diverged", "on_foreign", "on_lost_slot"]
 
@@ -86,22 +86,52 @@ def _starved(state: State, desired: Desired) -> Unfit | None:
     """Tell whether WAL that the standby needs is gone for good."""
     local, primary = state.local, state.primary
     receiving = local.receiver is not None and local.receiver.status == "streaming"
-    if state.config.restore_command or receiving:
-        return None  # an archive may have it
+    fetches = state.config.restore_command != ""
+    lacking = _archive_lacks(state) if fetches else ""
+    if receiving or (fetches and not lacking):
+        return None
+    nor = f", nor has {lacking}" if lacking else ""
     if primary.slot is not None and primary.slot.wal_status == "lost":
         return Unfit(
             "on_lost_slot",
-            f"slot={desired.slot} on {desired.primary} has lost the WAL that {desired.data_dir} needs",
+            f"slot={desired.slot} on {desired.primary} has lost the WAL that {desired.data_dir} needs{nor}",
         )
-    # A standby asks from the beginning of the segment that it is in.
-    needed = local.lsn - local.lsn % primary.segment_size
-    if needed < primary.oldest_wal:
+    if needed(state) < primary.oldest_wal:
         return Unfit(
             "on_lost_slot",
             f"{desired.data_dir} is at {lsn_to_text(local.lsn)}, and the oldest WAL on {desired.primary} "
-            f"begins at {lsn_to_text(primary.oldest_wal)}",
+            f"begins at {lsn_to_text(primary.oldest_wal)}{nor}",
         )
     return None
+
+
+def slot_to_renew(state: State) -> bool:
+    """Tell whether the slot is lost, and the data here can go on with another one, by WAL from an archive.
+
+    A standby that has caught up by itself may well stream through a lost slot, which does not protect it.
+    """
+    lost = state.primary.slot is not None and state.primary.slot.wal_status == "lost"
+    return lost and state.config.restore_command != "" and not _archive_lacks(state)
+
+
+def needed(state: State) -> int:
+    """Return where the WAL begins that a standby asks for: at the beginning of the segment that it is in."""
+    return state.local.lsn - state.local.lsn % state.primary.segment_size
+
+
+def _archive_lacks(state: State) -> str:
+    """Name the archive if it surely has not what the standby needs; nothing where it may have it."""
+    archive, primary = state.repository, state.primary
+    if archive is None or archive.problem:
+        return ""
+    name = f"the archive of the stanza {archive.stanza}"
+    if archive.system_identifier != primary.system_identifier or not archive.oldest_wal:
+        return f"{name}, which has none of this database system"
+    first = oldest_wal(archive.oldest_wal[8:], primary.segment_size)
+    end = oldest_wal(archive.newest_wal[8:], primary.segment_size) + primary.segment_size
+    if first <= needed(state) and primary.oldest_wal <= end:
+        return ""
+    return f"{name}, which has it from {lsn_to_text(first)} to {lsn_to_text(end)}"
 
 
 def way(state: State, desired: Desired) -> Literal["follow", "rewind", "reclone"]:

@@ -173,8 +173,8 @@ class Cluster:
                 assert time.monotonic() < deadline, f"server {pid} does not end"
                 time.sleep(0.05)
 
-    def wait_for(self, statement: str, wanted: str, **variables: object) -> None:
-        deadline = time.monotonic() + 20
+    def wait_for(self, statement: str, wanted: str, *, seconds: float = 20, **variables: object) -> None:
+        deadline = time.monotonic() + seconds
         while (found := self.sql(statement, **variables)) != wanted:
             assert time.monotonic() < deadline, f"{statement}: {found}"
             time.sleep(0.1)

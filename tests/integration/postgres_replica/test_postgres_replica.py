@@ -242,7 +242,7 @@ def test_a_killed_run_is_completed_and_leaves_no_orphan(primary: Cluster, standb
     assert standby.backups() == orphans, "a check run ends nothing"
     done = standby.ok()
     assert done["actions"] == foretold["actions"]
-    assert "End the base backup" in done["actions"][0]
+    assert "End the copy" in done["actions"][0]
     assert not [sentence for sentence in done["actions"] if "Create the physical slot" in sentence]
     assert not [orphan for orphan in orphans if orphan.lives()]
     assert standby.backups() == []

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.payaid.scaling.plugins.module_utils._pgbackrest.model import (
-    Backup,
     Desired,
     Record,
     State,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._pgbackrest.plan import plan
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup
 from ansible_collections.payaid.scaling.plugins.modules import pgbackrest_restore
 
 GIGABYTE = 1 << 30

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup, Repository
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     MATCHED_SETTINGS,
     Config,
@@ -95,6 +96,22 @@ COPYING = Marker("copying", OURS, "db2")
 COPIED = Marker("copied", OURS, "db2", FREE.restart_lsn)
 REPLACING = replace(COPYING, replaces=True)
 REWINDING, REWOUND = Marker("rewinding", OURS, "db2"), Marker("rewound", OURS, "db2")
+
+# What the standby's files say, and what it finds there: WAL without a gap up to where the primary is.
+FETCH = 'pgbackrest --stanza=main archive-get %f "%p"'
+BACKUPS = (
+    Backup("20260101-013000F", 1767229200.0, 1 << 29, 2, "0/3800000"),
+    Backup("20260102-013000F", 1767315600.0, 1 << 30, TIMELINE, "0/4800000"),
+)
+REPOSITORY = Repository(
+    "main",
+    version=17,
+    system_identifier=OURS,
+    backups=BACKUPS,
+    oldest_wal="000000020000000000000003",
+    newest_wal="000000030000000000000004",
+)
+UNREACHABLE = Repository("main", problem="unable to connect to '10.0.0.9:8432'")
 
 HEALTHY = State(
     host="db2",

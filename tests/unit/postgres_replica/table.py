@@ -7,16 +7,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, State
 
 from .states import (
     ABSENT,
+    BACKUPS,
     CONNECTING,
     COPIED,
     COPYING,
     EMPTY,
     EX_PRIMARY,
+    FETCH,
     FOREIGN,
     FREE,
     HELD,
@@ -25,11 +28,13 @@ from .states import (
     PRIMARY_HERE,
     RECEIVER,
     REPLACING,
+    REPOSITORY,
     REWINDING,
     REWOUND,
     STARTING,
     STOPPED,
     STREAMING,
+    UNREACHABLE,
     state,
 )
 
@@ -49,6 +54,14 @@ FORMER = replace(EX_PRIMARY, timeline=2, lsn=0x4000000, replayed=0x4000000, shut
 MOUNTED = replace(FORKED, mount_point=True)
 IN_PLACE = replace(COPYING, in_place=True)
 REPLACED_COPY = replace(COPIED, replaces=True)
+
+# A clone from the backup, and a standby that can fetch WAL, on a primary that has lost what it needs.
+FROM_BACKUP: dict[str, str | bool] = {"clone_from": "backup"}
+RESTORE = CLONE.replace("Copy", "Restore")
+ARCHIVED: dict[str, Any] = {"repository": REPOSITORY, "config": {"restore_command": FETCH}}
+WITHOUT: dict[str, Any] = {"slot": LOST, "oldest_wal": 0x5000000}
+LATE = replace(REPOSITORY, oldest_wal="000000030000000000000005", newest_wal="000000030000000000000006")
+GAP = replace(REPOSITORY, newest_wal="000000030000000000000003")
 
 # fmt: off
 STEPS: dict[str, tuple[State, str, str]] = {
@@ -114,6 +127,14 @@ STEPS: dict[str, tuple[State, str, str]] = {
         state(ABSENT, primary={"slot": LOST}), "clone", f"MarkClone DropSlot CreateSlot {COPY_AGAIN}"),
     "slot lost, an archive may have it": (
         state(STOPPED, primary={"slot": LOST}, config={"restore_command": "cp"}), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost, and the archive has it": (state(STOPPED, primary=WITHOUT, **ARCHIVED), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it runs, and the archive has it": (state(CONNECTING, primary=WITHOUT, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it streams, as one does that has caught up": (
+        state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it streams, and nothing fetches WAL": (state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}), "none", ""),
+    "slot lost, and the archive cannot be asked": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=UNREACHABLE), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
+    "its WAL is gone, and the archive has it": (state(STOPPED, primary={"oldest_wal": 0x5000000}, **ARCHIVED), "configure", "Start AwaitStreaming"),
     "its segment is the oldest that is there": (state(STOPPED, primary={"oldest_wal": 0x4000000}), "configure", "Start AwaitStreaming"),
     "rewound, never started": (
         state(replace(STOPPED, control_state="in production", backup_label=True), marker=REWOUND, config={"owned": False, "conninfo": "", "slot": ""}),
@@ -143,6 +164,23 @@ REFUSALS: dict[str, tuple[State, str]] = {
     "slot lost": (state(STOPPED, primary={"slot": LOST}), "set on_lost_slot=reclone"),
     "its WAL is gone": (state(STOPPED, primary={"oldest_wal": 0x5000000}), "the oldest WAL on 10.0.0.1:5432 begins at 0/5000000"),
     "a rewind broke off": (state(STOPPED, marker=REWINDING), "an earlier pg_rewind broke off"),
+    "slot lost, nor has the archive it": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=LATE),
+        "needs, nor has the archive of the stanza main, which has it from 0/5000000 to 0/7000000: set on_lost_slot=reclone"),
+    "slot lost, and a gap in the archive": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=GAP), "which has it from 0/3000000 to 0/4000000"),
+    "slot lost, the archive of another system": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=replace(REPOSITORY, system_identifier=FOREIGN)),
+        "which has none of this database system"),
+    "slot lost, an empty archive": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=replace(REPOSITORY, oldest_wal="", newest_wal="")),
+        "which has none of this database system"),
+    "its WAL is gone, nor has the archive it": (
+        state(STOPPED, primary={"oldest_wal": 0x5000000}, config={"restore_command": FETCH}, repository=LATE),
+        "begins at 0/5000000, nor has the archive of the stanza main"),
+    "the archive knows a later timeline": (
+        state(STOPPED, config={"restore_command": FETCH}, repository=replace(REPOSITORY, newest_wal="000000040000000000000004")),
+        "has WAL of timeline 4, which a standby would follow, and the primary 10.0.0.1:5432 is on 3: correct primary_host, or remove 00000004.history"),
     "slot logical": (state(ABSENT, primary={"slot": replace(FREE, kind="logical")}), "is a logical one"),
     "slot held by another, clone": (state(ABSENT, primary={"slot": replace(HELD, holder="db9 at 10.0.0.9")}), "in use by db9 at 10.0.0.9"),
     "slot held by another, stopped": (state(STOPPED, primary={"slot": replace(HELD, holder="")}), "in use by a client that may not be named"),
@@ -218,11 +256,49 @@ ALLOWED: dict[str, tuple[State, dict[str, str | bool], str, str]] = {
     "a former primary's slots": (
         state(replace(STREAMING, idle_slots=("db1", "db3"))), {"drop_idle_slots": True}, "configure", "DropIdleSlots"),
     "a former primary's slots, to be kept": (state(replace(STREAMING, idle_slots=("db1",))), {}, "none", ""),
+    "slot lost, nor has the archive it": (
+        state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=LATE), {"on_lost_slot": "reclone"},
+        "reclone", f"MarkClone DropSlot CreateSlot {COPY_OVER}"),
+    "slot lost, the archive has it, and a clone is allowed": (
+        state(STOPPED, primary=WITHOUT, **ARCHIVED), {"on_lost_slot": "reclone"}, "configure", "DropSlot CreateSlot Start AwaitStreaming"),
+    "absent, from the backup": (state(ABSENT, **ARCHIVED), FROM_BACKUP, "clone", RESTORE),
+    "absent, no slot, from the backup": (
+        state(ABSENT, primary={"slot": None}, **ARCHIVED), FROM_BACKUP, "clone", RESTORE.replace("MarkClone", "MarkClone CreateSlot")),
+    "in place, from the backup": (
+        state(ABSENT, **ARCHIVED), {**FROM_BACKUP, "strategy": "in_place"}, "clone", "MarkClone Restore WriteSettings Start AwaitStreaming RemoveMarker"),
+    "a restore is still at work": (
+        state(ABSENT, marker=COPYING, staging=True, orphans=3, **ARCHIVED), FROM_BACKUP, "clone", f"EndOrphans DiscardStaging {RESTORE.removeprefix('MarkClone ')}"),
+    "restored, not yet in place": (state(ABSENT, marker=COPIED, staging=True, **ARCHIVED), FROM_BACKUP, "clone", AFTER_COPY),
+    "begun from the primary, gone on from the backup": (
+        state(ABSENT, marker=COPYING, staging=True, **ARCHIVED), FROM_BACKUP, "clone", f"DiscardStaging {RESTORE.removeprefix('MarkClone ')}"),
+    "over data, from the backup": (
+        state(FORKED, **ARCHIVED), {**FROM_BACKUP, "on_diverged": "reclone"}, "reclone", RECLONE.replace("Copy", "Restore")),
+    "the only free sender is for the stream": (state(ABSENT, primary={"senders_free": 1}, **ARCHIVED), FROM_BACKUP, "clone", RESTORE),
+    "streaming, and the archive knows a later timeline": (
+        state(repository=replace(REPOSITORY, newest_wal="000000040000000000000004")), FROM_BACKUP, "none", ""),
+    "streaming, and the repository is away": (state(repository=UNREACHABLE), FROM_BACKUP, "none", ""),
     "nothing is wrong": (
         state(), {"on_diverged": "reclone", "on_foreign": "reclone", "on_lost_slot": "reclone", "on_split_brain": "stop", "keep_replaced": False}, "none", ""),
 }
 
 STILL_REFUSED: dict[str, tuple[State, dict[str, str | bool], str]] = {
+    "the repository is away": (
+        state(ABSENT, repository=UNREACHABLE), FROM_BACKUP,
+        "the backups of the stanza main cannot be read (unable to connect to '10.0.0.9:8432'): put pgBackRest right on this host, or set clone_from=primary"),
+    "no stanza": (state(ABSENT, repository=replace(REPOSITORY, version=0)), FROM_BACKUP, "the repository has no stanza main: make it"),
+    "the stanza of another system": (
+        state(ABSENT, repository=replace(REPOSITORY, system_identifier=FOREIGN)), FROM_BACKUP,
+        f"the stanza main is of another database system ({FOREIGN}; the primary"),
+    "the stanza of another version": (state(ABSENT, repository=replace(REPOSITORY, version=15)), FROM_BACKUP, "the stanza main is of PostgreSQL 15, and version asks for 17"),
+    "no backup": (state(ABSENT, repository=replace(REPOSITORY, backups=())), FROM_BACKUP, "the repository has no backup of the stanza main: take one"),
+    "only backups of a timeline that was left": (
+        state(ABSENT, repository=replace(REPOSITORY, backups=(replace(BACKUPS[0], stop_lsn="0/4000001"), replace(BACKUPS[1], stop_lsn="0/5000001")))),
+        FROM_BACKUP, "from no backup of the stanza main WAL leads to timeline 3"),
+    "nothing fetches WAL": (state(ABSENT, repository=REPOSITORY), FROM_BACKUP, 'set restore_command in /etc/postgresql/17/main/conf.d to pgbackrest --stanza=main archive-get %f "%p", or'),
+    "no sender for the stream": (state(ABSENT, primary={"senders_free": 0}, **ARCHIVED), FROM_BACKUP, "has 0 WAL senders free and a clone needs 1"),
+    "a backup that the disk has no room for": (
+        state(ABSENT, repository=replace(REPOSITORY, backups=(replace(BACKUPS[1], size=60 << 30),)), config={"restore_command": FETCH}), FROM_BACKUP,
+        "the clone needs 62464 MiB"),
     "same timeline, was a primary": (state(EX_PRIMARY), {"on_diverged": "rewind"}, "set on_diverged=reclone"),
     "same timeline, past the primary": (state(PAST), {"on_diverged": "rewind"}, "set on_diverged=reclone"),
     "a rewind broke off": (state(STOPPED, marker=REWINDING), {"on_diverged": "rewind"}, "set on_diverged=reclone"),

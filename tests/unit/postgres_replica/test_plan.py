@@ -14,18 +14,21 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import streams
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, State
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import action, plan, view
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import unfit
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps import Copy, Restore
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import slot_to_renew, unfit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .states import (
     ABSENT,
+    BACKUPS,
     CONNECTING,
     COPIED,
     COPYING,
     DESIRED,
     EMPTY,
     EX_PRIMARY,
+    FETCH,
     FOREIGN,
     FREE,
     HELD,
@@ -34,11 +37,13 @@ from .states import (
     PARTIAL,
     PRIMARY_HERE,
     RECEIVER,
+    REPOSITORY,
     REWINDING,
     REWOUND,
     STARTING,
     STOPPED,
     STREAMING,
+    UNREACHABLE,
     state,
 )
 from .table import ALLOWED, REFUSALS, STEPS, STILL_REFUSED
@@ -161,7 +166,7 @@ configs = st.fixed_dictionaries(
         "slot": st.sampled_from(("db2", "old", "")),
         "owned": st.booleans(),
         "auto_clean": st.booleans(),
-        "restore_command": st.sampled_from(("", "", "cp")),
+        "restore_command": st.sampled_from(("", "", "cp", FETCH, FETCH)),
         "limits": st.sampled_from((LIMITS, LIMITS, (("max_connections", 1),))),
     }
 )
@@ -174,6 +179,20 @@ markers = st.one_of(
         in_place=st.booleans(),
         replaces=st.booleans(),
         replaced=st.sampled_from(("", f"{DESIRED.data_dir}.old-1")),
+    ),
+)
+repositories = st.one_of(
+    st.sampled_from((None, UNREACHABLE, REPOSITORY, REPOSITORY)),
+    st.builds(
+        replace,
+        st.just(REPOSITORY),
+        version=st.sampled_from((0, 15, 17, 17)),
+        system_identifier=st.sampled_from((*(REPOSITORY.system_identifier,) * 3, FOREIGN)),
+        backups=st.sampled_from(((), BACKUPS, BACKUPS[:1], (*BACKUPS, replace(BACKUPS[1], timeline=4)))),
+        oldest_wal=st.sampled_from(("", "000000020000000000000003", "000000030000000000000005")),
+        newest_wal=st.sampled_from(
+            ("000000030000000000000003", "000000030000000000000005", "000000040000000000000004")
+        ),
     ),
 )
 states = st.builds(
@@ -189,6 +208,7 @@ states = st.builds(
     configs,
     st.sampled_from((0, 0, 0x4000000)),
     marker=markers,
+    repository=repositories,
     staging=st.booleans(),
     orphans=st.sampled_from((0, 0, 2)),
     passfile=st.booleans(),
@@ -203,6 +223,7 @@ desires = st.builds(
     on_split_brain=st.sampled_from(("fail", "stop")),
     strategy=st.sampled_from(("staging", "in_place")),
     keep_replaced=st.booleans(),
+    clone_from=st.sampled_from(("primary", "backup")),
 )
 
 
@@ -262,6 +283,8 @@ def test_data_are_only_given_up_where_an_option_says_so(found: State, desired: D
         found.marker.replaces or (found.marker.phase == "copying" and found.marker.in_place)
     )
     steps = steps_of(found, desired)
+    if slot_to_renew(found):
+        steps -= {"Stop"}  # it is started again
     if begun or not steps & {"Copy", "Swap", "MarkClone", "EmptyData", "Rewind", "Stop"}:
         return
     options = (desired.on_diverged, desired.on_foreign, desired.on_lost_slot)
@@ -287,9 +310,45 @@ def test_what_a_standby_streams_is_never_given_up(found: State, desired: Desired
     """Whatever the options allow, a standby that streams as asked on the same timeline is left alone."""
     local = found.local
     at_peace = streams(found, desired) and local.in_recovery and found.marker is None
+    at_peace = at_peace and not slot_to_renew(found)
     same = local.timeline == found.primary.timeline and local.system_identifier != FOREIGN
     if at_peace and same and local.lsn <= found.primary.lsn and planned(found, desired):
         assert not steps_of(found, desired) & {"Stop", "Copy", "Swap", "EmptyData", "Rewind"}
+
+
+@settings(max_examples=3000, deadline=None)
+@given(states, desires)
+def test_only_a_backup_that_leads_to_the_primary_is_restored(found: State, desired: Desired) -> None:
+    if not planned(found, desired):
+        return
+    steps, primary = plan(found, desired), found.primary
+    assert not any(isinstance(step, Copy if desired.clone_from == "backup" else Restore) for step in steps)
+    for step in steps:
+        if isinstance(step, Restore):
+            assert found.repository
+            assert found.repository.system_identifier == primary.system_identifier
+            assert step.backup.timeline in (primary.timeline, *dict(primary.history))
+            assert found.config.restore_command
+
+
+def test_the_last_backup_that_leads_to_the_primary_is_restored() -> None:
+    """The primary was restored to a moment before the second one, and is on a timeline of its own since."""
+    later = replace(BACKUPS[1], label="later", stop_lsn="0/4000000")
+    fetching = {"restore_command": FETCH}
+    desired = replace(DESIRED, clone_from="backup")
+    for history, label in (
+        (((2, 0x4000000),), "20260101-013000F"),
+        (((2, 0x4000000), (3, 0x4000000)), "later"),
+    ):
+        found = state(
+            ABSENT,
+            primary={"timeline": 4, "history": history},
+            repository=replace(REPOSITORY, backups=(BACKUPS[0], later)),
+            config=fetching,
+        )
+        (step,) = [step for step in plan(found, desired) if isinstance(step, Restore)]
+        assert step.backup.label == label
+        assert label in step.describe()
 
 
 @settings(max_examples=1000, deadline=None)

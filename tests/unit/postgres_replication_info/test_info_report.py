@@ -233,8 +233,8 @@ ILL: dict[str, tuple[Found, str]] = {
     ),
     "lost": (
         primary(slots=[slot(wal_status="lost", retained_bytes=None)]),
-        "slot db3 on this primary has lost its WAL: whatever used it has to be cloned again, and the slot "
-        "made anew",
+        "slot db3 on this primary has lost its WAL: unless an archive has it, whatever used the slot has to "
+        "be cloned again",
     ),
 }
 
