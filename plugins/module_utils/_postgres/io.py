@@ -17,7 +17,11 @@ from typing import Any
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Impossible, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import follows, settings_in_force
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
+    BASE_BACKUP,
+    follows,
+    settings_in_force,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     MATCHED_SETTINGS,
@@ -154,7 +158,7 @@ class Host:
 
     def end_orphans(self) -> None:
         host_system.end(self.notes.orphans())
-        self._await_free_slot()
+        self.await_free_slot()
 
     def _marker(self) -> Marker:
         if (marker := self.notes.marker()) is None:
@@ -190,7 +194,7 @@ class Host:
         self.primary.create_slot()
 
     def drop_slot(self) -> None:
-        self._await_free_slot()
+        self.await_free_slot()
         self.primary.drop_slot()
 
     # -- cloning
@@ -215,17 +219,17 @@ class Host:
         self.copied_bytes = host_system.tree_size(target)
         # A standby before it gets its name: so it can never be started as a second primary.
         self._make_standby(target)
-        slot_lsn = self._await_free_slot()
+        slot_lsn = self.await_free_slot()
         self.notes.write(replace(marker, phase="copied", slot_lsn=slot_lsn))
 
     def _base_backup(self) -> list[str]:
         desired = self.desired
-        source = text.conninfo(desired, application_name="pg_basebackup", keepalives_idle="30")
+        source = text.conninfo(desired, application_name=BASE_BACKUP, keepalives_idle="30")
         argv = [f"{desired.bin_dir}/pg_basebackup", "-d", source, "-D", desired.copy_target, "-X", "stream"]
         argv += ["-S", desired.slot, f"--checkpoint={desired.checkpoint}", "--no-password"]
         return argv + ([f"--max-rate={desired.max_rate}"] if desired.max_rate else [])
 
-    def _await_free_slot(self) -> int:
+    def await_free_slot(self) -> int:
         """Wait until the primary has noticed that the slot's client is gone; return where its WAL begins."""
         deadline = time.monotonic() + SECONDS_TO_FREE_A_SLOT
         while True:

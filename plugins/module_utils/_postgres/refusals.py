@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
     held_by_us,
+    left_behind,
     needs_copy,
     staging_is_ours,
 )
@@ -160,14 +161,21 @@ def _refuse_slot(state: State, desired: Desired) -> str | None:
         return None
     if slot.kind != "physical":
         return f"slot={desired.slot} on {desired.primary} is a {slot.kind} one: choose another name"
-    if slot.active and not held_by_us(state, slot, desired):
-        holder = slot.holder or "a client that may not be named"
-        return (
-            f"slot={desired.slot} on {desired.primary} is in use by {holder}: every "
-            "standby needs its own; choose "
-            "another slot, or end that client"
-        )
+    if slot.active and not (held_by_us(state, slot, desired) or left_behind(state, desired)):
+        return f"slot={desired.slot} on {desired.primary} is in use by {_holder(state, desired)}"
     return None
+
+
+def _holder(state: State, desired: Desired) -> str:
+    slot, here = state.primary.slot, state.primary.our_address
+    holder = (slot and slot.holder) or "a client that may not be named"
+    # A server goes on for up to a minute when its data were moved away.
+    if slot and slot.holder == f"{desired.application_name} at {here}" and state.local.server == "down":
+        return (
+            f"{holder}, which is this host: stop {desired.unit} if its data were moved away, "
+            "else choose another slot"
+        )
+    return f"{holder}: every standby needs its own; choose another slot, or end that client"
 
 
 def _refuse_settings(state: State, desired: Desired) -> str | None:
@@ -230,7 +238,8 @@ def _refuse_clone(state: State, desired: Desired) -> str | None:
         )
     if state.staging and not staging_is_ours(state):
         return f"{desired.staging} exists and is not ours: move it away and run again"
-    if primary.senders_free < SENDERS_FOR_A_CLONE and not state.orphans:
+    to_be_freed = state.orphans or left_behind(state, desired)
+    if primary.senders_free < SENDERS_FOR_A_CLONE and not to_be_freed:
         return (
             f"{desired.primary} has {primary.senders_free} WAL senders free and a clone "
             f"needs {SENDERS_FOR_A_CLONE}: "
