@@ -361,8 +361,9 @@ class Host:
             receiver = text.receiver_from_row(answer["receiver"])
             if receiver is None or receiver.status != "streaming" or not follows(receiver, self.desired):
                 return f"the WAL receiver is {receiver.status if receiver else 'not running'}"
-            received = text.lsn_from_text(answer["receive_lsn"])
             replayed = text.lsn_from_text(answer["replay_lsn"])
+            # What it has had before it started does not count as received, until more is written there.
+            received = max(text.lsn_from_text(answer["receive_lsn"]), replayed)
             # What was flushed may end inside a record; replay is then done when it waits for the rest.
             if received < target or (replayed < target and not answer["idle"]):
                 return f"it has replayed {text.lsn_to_text(replayed)} of {text.lsn_to_text(target)}"

@@ -149,6 +149,23 @@ def test_a_stopped_standby_is_started(primary: Cluster, streaming: Standby, how:
     assert streaming.streams()
 
 
+def test_a_standby_that_has_all_that_an_idle_primary_wrote_is_not_waited_for(
+    primary: Cluster, streaming: Standby
+) -> None:
+    """It says to have received no more than the beginning of a segment, until more is written."""
+    writer = int(primary.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"))
+    os.kill(writer, signal.SIGSTOP)  # it writes something every now and then
+    try:
+        primary.sql("SELECT pg_switch_wal()")
+        primary.sql("CHECKPOINT")
+        streaming.wait_for("SELECT pg_last_wal_replay_lsn()", primary.sql("SELECT pg_current_wal_lsn()"))
+        streaming.stop()
+        assert streaming.ok(timeout=10)["action"] == "configure"
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    assert streaming.streams()
+
+
 def test_another_database_system_is_refused_and_left_alone(standby: Standby) -> None:
     standby.create()
     before = fingerprint(standby.base)
