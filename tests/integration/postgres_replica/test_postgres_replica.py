@@ -226,6 +226,10 @@ def test_settings_lower_than_the_primarys_are_refused_before_anything_is_copied(
         assert beside(standby) == set()
 
 
+def test_a_base_backup_that_fails_gives_its_reason(standby: Standby) -> None:
+    assert 'failed: transfer rate "1" is out of range.' in standby.refused(max_rate="1")
+
+
 def test_a_slot_of_another_standby_is_refused(primary: Cluster, streaming: Standby) -> None:
     with new_standby(primary) as second:
         sentence = second.refused(slot=streaming.slot)
