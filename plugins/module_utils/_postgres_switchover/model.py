@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, Place
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, Place
+
+SECONDS_TO_FOLLOW = 60
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Wanted(Place):
     max_transaction_age: int
     pause_timeout: int
     timeout: int
+    slot: str | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Wanted:
@@ -37,6 +40,27 @@ class Wanted(Place):
         taken["poolers"] = tuple((pooler["host"], pooler["port"]) for pooler in params["poolers"] or ())
         taken["pooler_databases"] = tuple(params["pooler_databases"])
         return cls(**taken)
+
+    def follower(self, slot: str) -> Desired:
+        """Return what postgres_replica would be asked for here, once the target has taken over."""
+        return Desired(
+            version=self.version,
+            cluster=self.cluster,
+            data_dir=self.data_dir,
+            config_dir=self.config_dir,
+            primary_host=self.target_host,
+            primary_port=self.target_port,
+            replication_user=self.replication_user,
+            replication_password=self.replication_password,
+            slot=slot,
+            application_name=slot,
+            checkpoint="fast",
+            max_rate=None,
+            min_free_pct=0,
+            timeout=SECONDS_TO_FOLLOW,
+            sslmode=self.sslmode,
+            sslrootcert=self.sslrootcert,
+        )
 
     @property
     def target(self) -> str:
