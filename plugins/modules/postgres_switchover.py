@@ -26,7 +26,8 @@ requirements:
 notes:
   - Needs root (O(ignore:become)).
   - "On the standby C(pg_hba.conf) must let O(replication_user) in from this host for the database
-    C(postgres), and with O(slot) also for C(replication). The role needs C(EXECUTE) on C(pg_promote(boolean, integer)) and C(pg_read_all_stats)."
+    C(postgres), and with O(slot) also for C(replication). The role needs C(EXECUTE) on
+    C(pg_promote(boolean, integer)) and C(pg_read_all_stats)."
   - Write the new primary into each pooler's file before, and do not reload it; the module does, at the right
     moment. Where a file still names another host, the run says so after the promotion.
   - Clients that connect past the poolers lose their connections, as in a restart.
