@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 NODES = ("app1", "app2")
 DATABASES = ("pg1", "pg2", "pg3")
+RECAP = re.compile(r"^(\w+) +: ok=\d+ +changed=(\d+) .* failed=(\d+)", re.MULTILINE)
 UNIT, OUT = "payaid-traffic", "/run/payaid-traffic.json"
 
 
@@ -40,6 +42,7 @@ class Platform:
     """The machines of this scenario."""
 
     machine: Callable[[str], Any]
+    off: set[str] = field(default_factory=set)
 
     def psql(self, name: str, query: str, database: str = "app") -> str:
         said = self.machine(name).check_output(
@@ -55,9 +58,19 @@ class Platform:
             return False
 
     def writer(self) -> str:
-        """Return the one that takes writes, which is one."""
-        (found,) = [name for name in DATABASES if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]
+        """Return the one that takes writes, which is one of those that are there."""
+        there = [name for name in DATABASES if name not in self.off]
+        (found,) = [name for name in there if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]
         return found
+
+    def kill(self, name: str) -> None:
+        """Take the machine's power away."""
+        self.podman("kill", "--signal", "KILL", self.container(name))
+        self.off.add(name)
+
+    def start(self, name: str) -> None:
+        self.podman("start", self.container(name))
+        self.off.discard(name)
 
     def play(self, playbook: str, *words: str, fails: bool = False) -> str:
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(SCENARIO / "inventory")]
@@ -101,6 +114,16 @@ class Platform:
 
     def container(self, name: str) -> str:
         return f"{os.environ['LAB_NAME']}-{name}"
+
+
+def prove(platform: Platform, account: Account) -> None:
+    """Nothing that was acknowledged is missing on the server that takes writes."""
+    missing = account.acknowledged - platform.rows(platform.writer())
+    assert not missing, f"{len(missing)} of {len(account.acknowledged)} acknowledged rows are gone"
+
+
+def changed(said: str) -> dict[str, int]:
+    return {name: int(count) for name, count, _failed in RECAP.findall(said) if name != "localhost"}
 
 
 @pytest.fixture(scope="session")

@@ -5,29 +5,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
+
+from .conftest import changed, prove
 
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Patience
 
-    from .conftest import Account, Platform
+    from .conftest import Platform
 
 testinfra_hosts = ["app1"]
 ROUNDS = 5
 STALL = 3.0  # s; the longest that a client may wait in a switchover
-RECAP = re.compile(r"^(\w+) +: ok=\d+ +changed=(\d+) .* failed=(\d+)", re.MULTILINE)
-
-
-def prove(platform: Platform, account: Account) -> None:
-    """Nothing that was acknowledged is missing on the server that takes writes."""
-    missing = account.acknowledged - platform.rows(platform.writer())
-    assert not missing, f"{len(missing)} of {len(account.acknowledged)} acknowledged rows are gone"
-
-
-def changed(said: str) -> dict[str, int]:
-    return {name: int(count) for name, count, _failed in RECAP.findall(said) if name != "localhost"}
 
 
 def test_there_and_back_again_without_an_error(platform: Platform) -> None:
@@ -97,7 +87,7 @@ def test_a_postmaster_that_is_killed_comes_back_by_itself(platform: Platform, so
 def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform, soon: Patience) -> None:
     with platform.traffic() as account:
         time.sleep(2)
-        platform.podman("kill", "--signal", "KILL", platform.container("pg1"))
+        platform.kill("pg1")
         said = platform.play("playbooks/failover.yml", fails=True)
         assert "failover_fenced=pg1" in said
         began = time.time()
@@ -110,7 +100,7 @@ def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform,
     assert len(account.acknowledged) > 100
 
     # It comes back as the primary that it was; nobody writes to it, and nobody is made to believe in it.
-    platform.podman("start", platform.container("pg1"))
+    platform.start("pg1")
     soon(lambda: platform.answers("pg1"), within=60)
     said = platform.play("molecule/postgres_switchover/converge.yml", fails=True)
     assert "split brain" in said
