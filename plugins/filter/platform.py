@@ -74,6 +74,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
         if not groups.get(group)
     ]
     problems += _primary_problems(groups)
+    problems += _synchrony_problems(groups, hostvars)
     problems += _backup_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
     problems += _mode_problems(groups, hostvars)
@@ -96,6 +97,22 @@ def _primary_problems(groups: Groups) -> list[str]:
         problems.append(
             f"{both[0]} is in postgres_primary and in postgres_replicas: take it out of one of them."
         )
+    return problems
+
+
+def _synchrony_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that enough replicas are left to confirm a commit when one host is lost."""
+    hosts = [host for group in ("postgres_primary", "postgres_replicas") for host in groups.get(group) or ()]
+    problems = []
+    for host in hosts:
+        wanted = int(hostvars[host].get("postgres_server_synchronous_standbys", 0))
+        most = max(len(hosts) - 2, 0)
+        if not 0 <= wanted <= most:
+            problems.append(
+                f"{host} has postgres_server_synchronous_standbys={wanted}, and there are {len(hosts)} "
+                "database hosts: when one is lost and another one takes over, the rest must still be as "
+                f"many, so add replicas, or set it to {most}."
+            )
     return problems
 
 

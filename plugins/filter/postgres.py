@@ -44,13 +44,24 @@ def postgres_topology(infos: Mapping[str, Info | None], first: str) -> dict[str,
 def postgres_most_advanced(infos: Mapping[str, Info | None], candidates: Sequence[str]) -> str:
     """Return the running standby that has most of the WAL; an empty string if there is none."""
     standbys = [host for host in candidates if (infos.get(host) or {}).get("role") == "standby"]
-    return max(standbys, key=lambda host: _position(infos[host] or {}), default="")
+    # Of those that have the same, the one that has to replay least takes writes first.
+    return max(
+        standbys, key=lambda host: (_position(infos[host] or {}), _replayed(infos[host] or {})), default=""
+    )
 
 
 def postgres_failover(
-    infos: Mapping[str, Info | None], silent: Sequence[str], fenced: Sequence[str], given_up: str, chosen: str
+    infos: Mapping[str, Info | None],
+    silent: Sequence[str],
+    fenced: Sequence[str],
+    given_up: str,
+    chosen: str,
+    synchronous: int = 0,
 ) -> dict[str, Any]:
-    """Return whom to fence, whom to promote, who then follows, and what is in the way if anything is."""
+    """Return whom to fence, whom to promote, who then follows, and what is in the way if anything is.
+
+    synchronous is how many replicas a commit waits for.
+    """
     known = {host: info for host, info in infos.items() if info and "role" in info and host not in silent}
     if unknown := [host for host in [*fenced, given_up, chosen] if host and host not in infos]:
         return _refused(f"{unknown[0]} is no database server of this inventory.")
@@ -81,6 +92,8 @@ def postgres_failover(
         return _refused(f"{best} has WAL that {writer} has not: promote {best}, or it would be lost.")
     fence = [host for host in _with_role(known, "stopped_primary") if host != given_up]
     followers = [host for host in _with_role(known, "standby") if host not in (writer, given_up)]
+    if broken := _broken_promise(len(infos), [writer, *followers], int(synchronous)):
+        return _refused(broken)
     return {
         "fence": [*fence, *([given_up] if given_up in known else [])],
         "writer": writer,
@@ -89,13 +102,39 @@ def postgres_failover(
     }
 
 
+def _broken_promise(hosts: int, left: Sequence[str], synchronous: int) -> str:
+    """Say what would become of commits that wait for replicas, where not enough of these are left.
+
+    A commit was confirmed by so many of all the replicas; one of these must be among those that are left.
+    """
+    may_miss = synchronous and len(left) <= hosts - 1 - synchronous
+    would_wait = len(left) - 1 < synchronous
+    if not (may_miss or would_wait):
+        return ""
+    wrong = ["commits would wait for replicas that are not there"] if would_wait else []
+    wrong += ["what a replica that is missing has confirmed could be lost"] if may_miss else []
+    return (
+        f"postgres_server_synchronous_standbys={synchronous}, and what is left of the replicas is "
+        f"{' and '.join(left)}: {', and '.join(wrong)}, so start another one first, or give that promise "
+        "up by postgres_server_synchronous_standbys=0."
+    )
+
+
 def _refused(problem: str) -> dict[str, Any]:
     return {"fence": [], "writer": "", "followers": [], "problem": problem}
 
 
 def _position(info: Info) -> tuple[int, int]:
-    high, low = str(info.get("lsn") or "0/0").split("/")
-    return int(info.get("timeline") or 0), (int(high, 16) << 32) + int(low, 16)
+    return int(info.get("timeline") or 0), _lsn(info.get("lsn"))
+
+
+def _replayed(info: Info) -> int:
+    return _lsn(info.get("replayed_lsn"))
+
+
+def _lsn(text: object) -> int:
+    high, low = str(text or "0/0").split("/")
+    return (int(high, 16) << 32) + int(low, 16)
 
 
 def _with_role(infos: Mapping[str, Info], role: str) -> list[str]:

@@ -18,15 +18,16 @@ description:
     the promotion, the primary is started again; whatever happens, clients are let go on.
   - What it does, it does in a process of its own, which ends its work even if Ansible, the connection or the
     module are killed meanwhile. A run on a switchover that is done, or was broken off, plans what is left.
-  - Afterwards this server is stopped and has C(standby.signal), so that nothing starts it as a primary.
-    M(payaid.scaling.postgres_replica) makes it follow.
+  - Afterwards this server is stopped and has C(standby.signal), so that nothing starts it as a primary. With
+    O(slot) it follows the new primary at once; else M(payaid.scaling.postgres_replica) makes it follow.
 requirements:
   - python3-psycopg 3.1 or later on the target
   - PostgreSQL 15 or later, PgBouncer 1.18 or later
 notes:
   - Needs root (O(ignore:become)).
   - "On the standby C(pg_hba.conf) must let O(replication_user) in from this host for the database
-    C(postgres). The role needs C(EXECUTE) on C(pg_promote(boolean, integer)) and C(pg_read_all_stats)."
+    C(postgres), and with O(slot) also for C(replication). The role needs C(EXECUTE) on
+    C(pg_promote(boolean, integer)) and C(pg_read_all_stats)."
   - Write the new primary into each pooler's file before, and do not reload it; the module does, at the right
     moment. Where a file still names another host, the run says so after the promotion.
   - O(sslmode) and O(sslrootcert) are for the standby and for the poolers' consoles alike.
@@ -47,6 +48,13 @@ options:
     description: Its port.
     type: int
     default: 5432
+  slot:
+    description:
+      - Physical slot on the new primary through which this server follows it, as with
+        M(payaid.scaling.postgres_replica). It is created if it is missing.
+      - Without it, this server stays stopped. Where commits wait for a standby, as
+        C(synchronous_standby_names) says, they then wait until one follows.
+    type: str
   max_lag:
     description: Bytes that the standby may be behind when the run begins.
     type: int
@@ -130,6 +138,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     **POOLER_ARGUMENTS,
     "target_host": {"type": "str", "required": True},
     "target_port": {"type": "int", "default": 5432},
+    "slot": {"type": "str"},
     "max_lag": {"type": "int", "default": 16777216},
     "timeout": {"type": "int", "default": 10},
 }

@@ -43,6 +43,7 @@ class Platform:
 
     machine: Callable[[str], Any]
     databases: tuple[str, ...] = DATABASES
+    off: set[str] = field(default_factory=set)
 
     def psql(self, name: str, query: str, database: str = "app") -> str:
         said = self.machine(name).check_output(
@@ -58,9 +59,19 @@ class Platform:
             return False
 
     def writer(self) -> str:
-        """Return the one that takes writes, which is one."""
-        (found,) = [name for name in DATABASES if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]
+        """Return the one that takes writes, which is one of those that are there."""
+        there = [name for name in self.databases if name not in self.off]
+        (found,) = [name for name in there if self.psql(name, "SELECT pg_is_in_recovery()") == "f"]
         return found
+
+    def kill(self, name: str) -> None:
+        """Take the machine's power away."""
+        self.podman("kill", "--signal", "KILL", self.container(name))
+        self.off.add(name)
+
+    def start(self, name: str) -> None:
+        self.podman("start", self.container(name))
+        self.off.discard(name)
 
     def play(self, playbook: str, *words: str, fails: bool = False) -> str:
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(SCENARIO / "inventory")]

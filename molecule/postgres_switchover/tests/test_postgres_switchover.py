@@ -85,7 +85,7 @@ def test_a_postmaster_that_is_killed_comes_back_by_itself(platform: Platform, so
 def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform, soon: Patience) -> None:
     with platform.traffic() as account:
         time.sleep(2)
-        platform.podman("kill", "--signal", "KILL", platform.container("pg1"))
+        platform.kill("pg1")
         said = platform.play("playbooks/failover.yml", fails=True)
         assert "failover_fenced=pg1" in said
         began = time.time()
@@ -98,7 +98,7 @@ def test_a_primary_that_is_lost_with_its_machine_is_replaced(platform: Platform,
     assert len(account.acknowledged) > 100
 
     # It comes back as the primary that it was; nobody writes to it, and nobody is made to believe in it.
-    platform.podman("start", platform.container("pg1"))
+    platform.start("pg1")
     soon(lambda: platform.answers("pg1"), within=60)
     said = platform.play("molecule/postgres_switchover/converge.yml", fails=True)
     assert "split brain" in said

@@ -17,6 +17,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo, lsn_from_text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import way
 
+BASE_BACKUP = "pg_basebackup"  # what the primary knows a base backup of ours by
+
 
 def nothing_here(local: Local) -> bool:
     """Nothing is there, or a copy that never got as far as pg_control, which comes last."""
@@ -103,3 +105,12 @@ def held_by_us(state: State, slot: Slot, desired: Desired) -> bool:
         return True
     connecting = state.local.server != "down" and state.config.slot == desired.slot
     return connecting and slot.holder_address == state.primary.our_address
+
+
+def left_behind(state: State, desired: Desired) -> bool:
+    """Tell whether a base backup of ours has ended here, and the primary has not noticed yet."""
+    marker, slot = state.marker, state.primary.slot
+    begun = marker is not None and marker.phase == "copying" and marker.slot == desired.slot
+    if not begun or slot is None or not slot.active or held_by_us(state, slot, desired):
+        return False
+    return slot.holder == f"{BASE_BACKUP} at {state.primary.our_address}"

@@ -18,7 +18,11 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Imposs
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import backups_io, text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.backups import Backup, Repository
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import follows, settings_in_force
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
+    BASE_BACKUP,
+    follows,
+    settings_in_force,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import (
     MATCHED_SETTINGS,
@@ -166,7 +170,7 @@ class Host:
 
     def end_orphans(self) -> None:
         host_system.end(self.notes.orphans())
-        self._await_free_slot()
+        self.await_free_slot()
 
     def _marker(self) -> Marker:
         if (marker := self.notes.marker()) is None:
@@ -202,7 +206,7 @@ class Host:
         self.primary.create_slot()
 
     def drop_slot(self) -> None:
-        self._await_free_slot()
+        self.await_free_slot()
         self.primary.drop_slot()
 
     # -- cloning
@@ -234,17 +238,17 @@ class Host:
         self.copied_bytes = host_system.tree_size(target)
         # A standby before it gets its name: so it can never be started as a second primary.
         self._make_standby(target, restored=self.desired.from_backup)
-        slot_lsn = self._await_free_slot()
+        slot_lsn = self.await_free_slot()
         self.notes.write(replace(marker, phase="copied", slot_lsn=slot_lsn))
 
     def _base_backup(self) -> list[str]:
         desired = self.desired
-        source = text.conninfo(desired, application_name="pg_basebackup", keepalives_idle="30")
+        source = text.conninfo(desired, application_name=BASE_BACKUP, keepalives_idle="30")
         argv = [f"{desired.bin_dir}/pg_basebackup", "-d", source, "-D", desired.copy_target, "-X", "stream"]
         argv += ["-S", desired.slot, f"--checkpoint={desired.checkpoint}", "--no-password"]
         return argv + ([f"--max-rate={desired.max_rate}"] if desired.max_rate else [])
 
-    def _await_free_slot(self) -> int:
+    def await_free_slot(self) -> int:
         """Wait until the primary has noticed that the slot's client is gone; return where its WAL begins."""
         deadline = time.monotonic() + SECONDS_TO_FREE_A_SLOT
         while True:
@@ -385,8 +389,9 @@ class Host:
             receiver = text.receiver_from_row(answer["receiver"])
             if receiver is None or receiver.status != "streaming" or not follows(receiver, self.desired):
                 return f"the WAL receiver is {receiver.status if receiver else 'not running'}"
-            received = text.lsn_from_text(answer["receive_lsn"])
             replayed = text.lsn_from_text(answer["replay_lsn"])
+            # What it has had before it started does not count as received, until more is written there.
+            received = max(text.lsn_from_text(answer["receive_lsn"]), replayed)
             # What was flushed may end inside a record; replay is then done when it waits for the rest.
             if received < target or (replayed < target and not answer["idle"]):
                 return f"it has replayed {text.lsn_to_text(replayed)} of {text.lsn_to_text(target)}"

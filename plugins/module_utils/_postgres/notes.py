@@ -17,7 +17,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Marker, Place
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import Process, System
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import last_words
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import last_error
 
 LOOK = 0.2  # s between two looks at a program that works
 COUNT = 2.0  # s between two counts of what it has written
@@ -88,7 +88,7 @@ class Notes:
     def run(
         self, argv: Sequence[str], marker: Marker, count: Callable[[], Progress] = Progress
     ) -> tuple[int, str]:
-        """Run a program that is known by the note as long as it lives; return its status and last words."""
+        """Run a program that is known by the note as long as it lives; return its status and its error."""
         with tempfile.TemporaryFile() as errors:
             process = self.system.start_gated(argv, errors)
             with host_system.ended_on_exit(process) as leader:
@@ -104,4 +104,4 @@ class Notes:
                     time.sleep(LOOK)
             errors.seek(0)
             said = errors.read().decode(errors="replace")
-        return process.returncode, last_words(said)
+        return process.returncode, last_error(said) or "it was ended"

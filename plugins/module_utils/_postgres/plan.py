@@ -16,6 +16,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import (
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
     backup_to_restore,
+    left_behind,
     needs_copy,
     nothing_here,
     settings_in_force,
@@ -33,6 +34,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.refusals import REFUSALS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps import (
     Actions,
+    AwaitFreeSlot,
     AwaitStreaming,
     Copy,
     CreateSlot,
@@ -135,6 +137,7 @@ CANDIDATES: tuple[Callable[[State, Desired], Step[State, Actions] | None], ...] 
     lambda s, d: Register(d) if s.config.registration in ("missing", "half") else None,
     lambda s, d: None if s.passfile else WritePassfile(d),
     lambda s, d: EndOrphans(d) if s.orphans else None,
+    lambda s, d: AwaitFreeSlot(d) if left_behind(s, d) else None,
     # That the data are given up is noted before anything is done that cannot be taken back.
     _mark,
     _stop,

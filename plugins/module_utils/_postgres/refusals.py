@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts import (
     backup_to_restore,
     held_by_us,
+    left_behind,
     needs_copy,
     staging_is_ours,
 )
@@ -183,14 +184,21 @@ def _refuse_slot(state: State, desired: Desired) -> str | None:
         return None
     if slot.kind != "physical":
         return f"slot={desired.slot} on {desired.primary} is a {slot.kind} one: choose another name"
-    if slot.active and not held_by_us(state, slot, desired):
-        holder = slot.holder or "a client that may not be named"
-        return (
-            f"slot={desired.slot} on {desired.primary} is in use by {holder}: every "
-            "standby needs its own; choose "
-            "another slot, or end that client"
-        )
+    if slot.active and not (held_by_us(state, slot, desired) or left_behind(state, desired)):
+        return f"slot={desired.slot} on {desired.primary} is in use by {_holder(state, desired)}"
     return None
+
+
+def _holder(state: State, desired: Desired) -> str:
+    slot, here = state.primary.slot, state.primary.our_address
+    holder = (slot and slot.holder) or "a client that may not be named"
+    # A server goes on for up to a minute when its data were moved away.
+    if slot and slot.holder == f"{desired.application_name} at {here}" and state.local.server == "down":
+        return (
+            f"{holder}, which is this host: stop {desired.unit} if its data were moved away, "
+            "else choose another slot"
+        )
+    return f"{holder}: every standby needs its own; choose another slot, or end that client"
 
 
 def _refuse_settings(state: State, desired: Desired) -> str | None:
@@ -254,7 +262,8 @@ def _refuse_clone(state: State, desired: Desired) -> str | None:
     if state.staging and not staging_is_ours(state):
         return f"{desired.staging} exists and is not ours: move it away and run again"
     senders = SENDERS_TO_STREAM if desired.from_backup else SENDERS_FOR_A_CLONE
-    if primary.senders_free < senders and not state.orphans:
+    to_be_freed = state.orphans or left_behind(state, desired)
+    if primary.senders_free < senders and not to_be_freed:
         return (
             f"{desired.primary} has {primary.senders_free} WAL senders free and a clone needs {senders}: "
             "raise max_wal_senders there"

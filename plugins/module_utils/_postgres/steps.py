@@ -31,6 +31,7 @@ class Actions(Protocol):
     def register(self) -> None: ...
     def write_passfile(self) -> None: ...
     def end_orphans(self) -> None: ...
+    def await_free_slot(self) -> int: ...
     def create_slot(self) -> None: ...
     def drop_slot(self) -> None: ...
     def empty_data(self) -> None: ...
@@ -83,13 +84,31 @@ class EndOrphans(_Step):
         return "End the copy that an earlier run left at work."
 
     def simulate(self, state: State) -> State:
-        slot = state.primary.slot
-        freed = slot and replace(slot, active=False, holder="", holder_address="")
-        free = state.primary.senders_free + SENDERS_FOR_A_CLONE
-        return replace(state, orphans=0, primary=replace(state.primary, slot=freed, senders_free=free))
+        return _without_backup(replace(state, orphans=0))
 
     def apply(self, io: Actions) -> None:
         io.end_orphans()
+
+
+def _without_backup(state: State) -> State:
+    """Return the state in which the primary has let go of a base backup."""
+    slot = state.primary.slot
+    freed = slot and replace(slot, active=False, holder="", holder_address="")
+    free = state.primary.senders_free + SENDERS_FOR_A_CLONE
+    return replace(state, primary=replace(state.primary, slot=freed, senders_free=free))
+
+
+class AwaitFreeSlot(_Step):
+    def describe(self) -> str:
+        return (
+            f"Wait until {self.desired.primary} notices that an earlier base backup of this host has ended."
+        )
+
+    def simulate(self, state: State) -> State:
+        return _without_backup(state)
+
+    def apply(self, io: Actions) -> None:
+        io.await_free_slot()
 
 
 class CreateSlot(_Step):

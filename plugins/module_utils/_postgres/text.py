@@ -199,14 +199,6 @@ def archive_stanza(restore_command: str) -> str:
     return found[1] if found else ""
 
 
-def last_words(said: str) -> str:
-    """Return what a program that failed gave as the reason. pgBackRest goes on with hints after it."""
-    lines = said.strip().splitlines()
-    return next(
-        (line for line in lines if line.startswith("ERROR: ")), lines[-1] if lines else "it was ended"
-    )
-
-
 def last_complaint(log: str) -> str:
     """Return what the server last gave as the reason of a failure, without its time stamp and process."""
     found = [line for line in log.splitlines() if re.search(r"\b(ERROR|FATAL|PANIC):", line)]
@@ -216,9 +208,12 @@ def last_complaint(log: str) -> str:
 
 
 def last_error(said: str) -> str:
-    """Return the last error that one of the server's programs printed, without its name."""
-    found = [line for line in said.splitlines() if ": error: " in line or ": fatal: " in line]
-    return re.sub(r"^.*?: (error|fatal): ", "", found[-1]) if found else first_line(said)
+    """Return the last error that one of the server's programs printed, without its name; or pgBackRest's."""
+    lines = said.splitlines()
+    if found := [line for line in lines if ": error: " in line or ": fatal: " in line]:
+        return re.sub(r"^.*?: (error|fatal): ", "", found[-1])
+    # pgBackRest goes on with hints after it.
+    return next((line for line in lines if line.startswith("ERROR: ")), first_line(said))
 
 
 def first_line(text: str) -> str:

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import system as host_system
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import MATCHED_SETTINGS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan as plan_replica
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
     State,
     Target,
@@ -202,11 +204,19 @@ class Switchover:
         failed = self.poolers.resume()
         if self._held_since is not None:
             self.held_seconds = time.monotonic() - self._held_since
-        if failed:
+        if not failed:
+            self._held_since = None  # from here on there is nothing to be taken back
+        else:
             raise Refusal(
                 f"{self.system.host}: {self.wanted.target} has taken over, but the pooler {failed[0]}, and "
                 "still holds its clients back: run RESUME there."
             )
+
+    def follow(self, slot: str) -> None:
+        """Do here what postgres_replica would do, while this process still keeps everybody else away."""
+        desired = self.wanted.follower(slot)
+        host = Host(desired, system=self.system)
+        converge(host.observe, lambda state: plan_replica(state, desired), host, check_mode=False)
 
     # -- going back
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local, Place
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, Place
+
+SECONDS_TO_FOLLOW = 60
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,28 @@ class Wanted(Guarded):
     replication_user: str
     replication_password: str | None = field(repr=False)
     max_lag: int
+    slot: str | None = None
+
+    def follower(self, slot: str) -> Desired:
+        """Return what postgres_replica would be asked for here, once the target has taken over."""
+        return Desired(
+            version=self.version,
+            cluster=self.cluster,
+            data_dir=self.data_dir,
+            config_dir=self.config_dir,
+            primary_host=self.target_host,
+            primary_port=self.target_port,
+            replication_user=self.replication_user,
+            replication_password=self.replication_password,
+            slot=slot,
+            application_name=slot,
+            checkpoint="fast",
+            max_rate=None,
+            min_free_pct=0,
+            timeout=SECONDS_TO_FOLLOW,
+            sslmode=self.sslmode,
+            sslrootcert=self.sslrootcert,
+        )
 
     @property
     def target(self) -> str:

@@ -29,6 +29,7 @@ class Actions(Protocol):
     def promote(self) -> None: ...
     def reload(self) -> None: ...
     def resume(self) -> None: ...
+    def follow(self, slot: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,23 @@ class Resume(_Step):
         io.resume()
 
 
+@dataclass(frozen=True)
+class Follow(_Step):
+    slot: str
+
+    def describe(self) -> str:
+        return f"Have {self.wanted.name} here follow {self.wanted.target} through the slot {self.slot}."
+
+    def simulate(self, state: State) -> State:
+        local = replace(
+            state.local, server="up", in_recovery=True, control_state="in archive recovery", shutdown_end=0
+        )
+        return replace(state, local=local)
+
+    def apply(self, io: Actions) -> None:
+        io.follow(self.slot)
+
+
 def _with_pools(state: State, wanted: Wanted, change: Callable[[Pool], Pool]) -> State:
     poolers = tuple(
         replace(
@@ -157,6 +175,12 @@ def _to_pause(state: State, wanted: Wanted) -> bool:
     return state.target.in_recovery and not all(pool.paused for pool in _pools(state, wanted))
 
 
+def _follow(state: State, wanted: Wanted) -> Follow | None:
+    # Whether these data can follow as they are, postgres_replica's own plan decides.
+    stopped = state.local.server == "down" and not state.target.in_recovery
+    return Follow(wanted, wanted.slot) if wanted.slot and stopped else None
+
+
 # In the order of their doing, each planned when it is still wanting after those before it.
 CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] = (
     lambda s, w: Checkpoint(w) if _to_checkpoint(s) else None,
@@ -168,6 +192,8 @@ CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] =
     lambda s, w: Promote(w) if s.target.in_recovery else None,
     lambda s, w: Reload(w) if _to_reload(s, w) else None,
     lambda s, w: Resume(w) if any(pool.paused for pool in _pools(s, w)) else None,
+    # Last, because clients need not wait for it, unless their commits wait for a standby.
+    _follow,
 )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -18,10 +19,12 @@ import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import Host
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps import AwaitStreaming
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import end
 
 from .conftest import DROP, HELD, KNOWN, PASSWORD, SLOW, Cluster, Standby, follower, new_primary, new_standby
 
 CLONE_STEPS = 9
+SENDER = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = :'slot'"
 
 
 def fingerprint(folder: Path) -> str:
@@ -146,6 +149,23 @@ def test_a_stopped_standby_is_started(primary: Cluster, streaming: Standby, how:
     assert streaming.streams()
 
 
+def test_a_standby_that_has_all_that_an_idle_primary_wrote_is_not_waited_for(
+    primary: Cluster, streaming: Standby
+) -> None:
+    """It says to have received no more than the beginning of a segment, until more is written."""
+    writer = int(primary.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"))
+    os.kill(writer, signal.SIGSTOP)  # it writes something every now and then
+    try:
+        primary.sql("SELECT pg_switch_wal()")
+        primary.sql("CHECKPOINT")
+        streaming.wait_for("SELECT pg_last_wal_replay_lsn()", primary.sql("SELECT pg_current_wal_lsn()"))
+        streaming.stop()
+        assert streaming.ok(timeout=10)["action"] == "configure"
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    assert streaming.streams()
+
+
 def test_another_database_system_is_refused_and_left_alone(standby: Standby) -> None:
     standby.create()
     before = fingerprint(standby.base)
@@ -206,6 +226,10 @@ def test_settings_lower_than_the_primarys_are_refused_before_anything_is_copied(
         assert beside(standby) == set()
 
 
+def test_a_base_backup_that_fails_gives_its_reason(standby: Standby) -> None:
+    assert 'failed: transfer rate "1" is out of range.' in standby.refused(max_rate="1")
+
+
 def test_a_slot_of_another_standby_is_refused(primary: Cluster, streaming: Standby) -> None:
     with new_standby(primary) as second:
         sentence = second.refused(slot=streaming.slot)
@@ -264,6 +288,36 @@ def test_a_child_whose_leader_died_is_ended_too(standby: Standby) -> None:
     time.sleep(0.5)
     assert standby.ok()["action"] == "clone"
     assert standby.backups() == []
+
+
+def test_a_primary_that_has_not_noticed_the_end_of_a_base_backup_is_waited_for(
+    primary: Cluster, standby: Standby
+) -> None:
+    """After a power cut nothing here is left to be ended, and the primary holds the slot for a while."""
+    process = standby.begin(max_rate=SLOW)
+    deadline = time.monotonic() + 30
+    while primary.sql(HELD, slot=standby.slot) == "":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    sender = int(primary.sql(SENDER, slot=standby.slot))
+    os.kill(sender, signal.SIGSTOP)
+    try:
+        process.kill()
+        process.communicate()
+        while working := standby.backups():  # one may have made a child meanwhile
+            end(working)
+        second = standby.begin()
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.communicate(timeout=3)
+    finally:
+        os.kill(sender, signal.SIGCONT)
+    out, _errors = second.communicate(timeout=60)
+    done = json.loads(out)
+    assert not done.get("failed"), done
+    waits = f"Wait until 127.0.0.1:{primary.port} notices that an earlier base backup of this host has ended."
+    assert done["actions"][0] == waits
+    assert standby.streams()
+    assert beside(standby) == {"main", "main.passfile", "main.log"}
 
 
 @pytest.mark.parametrize("done", range(1, CLONE_STEPS))

@@ -168,7 +168,7 @@ class Pair:
 
 
 @contextmanager
-def new_pair(folder: Path, *settings: str) -> Iterator[Pair]:
+def new_pair(folder: Path, *settings: str, name: str | None = None) -> Iterator[Pair]:
     with new_primary(*SETTINGS, *settings) as primary, new_standby(primary, *SETTINGS) as standby:
         bouncers = [Bouncer(folder / name) for name in ("one", "two")]
         try:
@@ -177,7 +177,7 @@ def new_pair(folder: Path, *settings: str) -> Iterator[Pair]:
             primary.sql(
                 "CREATE TABLE written (n bigint PRIMARY KEY); GRANT ALL ON written TO :user", user=USER
             )
-            standby.ok()
+            standby.ok(application_name=name)
             for bouncer in bouncers:
                 bouncer.start(primary.port)
             yield Pair(primary, standby, bouncers)
@@ -187,11 +187,17 @@ def new_pair(folder: Path, *settings: str) -> Iterator[Pair]:
             standby.stop(signal.SIGQUIT)
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+@contextmanager
+def open_pair(tmp_path: Path, name: str | None = None) -> Iterator[Pair]:
     # The poolers run as postgres, and have to get at their files.
     for path in (tmp_path, *tmp_path.parents):
         if path.owner() == "root" and path.stat().st_mode & 0o005 != 0o005 and len(path.parts) > 2:
             path.chmod(0o755)
-    with new_pair(tmp_path) as made:
+    with new_pair(tmp_path, name=name) as made:
+        yield made
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    with open_pair(tmp_path) as made:
         yield made

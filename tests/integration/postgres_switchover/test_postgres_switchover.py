@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from ..postgres_replica.conftest import USER, Cluster, Standby, follower
-from .conftest import Pair, Writers
+from .conftest import Pair, Writers, open_pair
 
 COUNT = "SELECT count(*) FROM written"
 STALL = 3.0  # s; what the platform promises
@@ -56,6 +56,30 @@ def test_clients_see_a_pause_and_no_error_there_and_back(pair: Pair) -> None:
     assert_nothing_lost(writers, former)
     heir = Standby(pair.standby.base, pair.standby.version, pair.standby.port, primary=former)
     assert heir.ok()["action"] == "configure"
+
+
+def test_commits_that_wait_for_a_standby_wait_only_until_the_old_primary_follows(tmp_path: Path) -> None:
+    names = 'synchronous_standby_names = \'ANY 1 ("old", "new")\''
+    with open_pair(tmp_path, name="new") as pair:
+        for cluster in (pair.primary, pair.standby):
+            (cluster.conf / "conf.d/30-synchronous.conf").write_text(names + "\n")
+            cluster.sql("SELECT pg_reload_conf()")
+        pair.primary.wait_for("SELECT sync_state FROM pg_stat_replication", "quorum")
+        with Writers(pair.bouncers) as writers:
+            time.sleep(1)
+            foretold = pair.ok(check=True, slot="old")
+            pair.lead_to(pair.standby)
+            done = pair.ok(slot="old")
+            assert done["actions"] == foretold["actions"]
+            assert done["actions"][-1].endswith(f"follow 127.0.0.1:{pair.standby.port} through the slot old.")
+            assert done["after"]["here"] == "standby"
+            time.sleep(1)
+        assert_nothing_lost(writers, pair.standby)
+        pair.standby.wait_for("SELECT application_name || sync_state FROM pg_stat_replication", "oldquorum")
+        assert pair.ok(slot="old")["changed"] is False
+        # postgres_replica has nothing to add.
+        former = follower(pair.primary, pair.standby)
+        assert former.ok(slot="old", sslmode="prefer")["changed"] is False
 
 
 def test_a_run_that_is_killed_goes_on_to_the_end(pair: Pair) -> None:

@@ -172,6 +172,22 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         [group("postgres_replicas", "pg2", "pg1")],
         ["pg1 is in postgres_primary and in postgres_replicas: take it out of one of them."],
     ),
+    "commits that wait for the only replica": (
+        [variable("postgres_server_synchronous_standbys", 1, "pg1")],
+        [
+            "pg1 has postgres_server_synchronous_standbys=1, and there are 2 database hosts: when one is "
+            "lost and another one takes over, the rest must still be as many, so add replicas, or set it to "
+            "0."
+        ],
+    ),
+    "commits that wait for less than nobody": (
+        [variable("postgres_server_synchronous_standbys", -1, "pg2")],
+        [
+            "pg2 has postgres_server_synchronous_standbys=-1, and there are 2 database hosts: when one is "
+            "lost and another one takes over, the rest must still be as many, so add replicas, or set it to "
+            "0."
+        ],
+    ),
     "two machines for backups": (
         [group("backup", "redis1", "redis2")],
         [

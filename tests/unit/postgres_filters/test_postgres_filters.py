@@ -80,6 +80,16 @@ def test_most_of_the_wal_is_first_a_matter_of_timelines() -> None:
     assert postgres_most_advanced(infos, ["pg4"]) == ""
 
 
+def test_of_those_that_have_the_same_the_one_that_has_replayed_it_is_chosen() -> None:
+    late = {**STANDBY, "replayed_lsn": "0/1000000"}
+    ready = {**STANDBY, "replayed_lsn": "0/3000000"}
+    assert postgres_most_advanced({"pg1": late, "pg2": ready}, ["pg1", "pg2"]) == "pg2"
+    # But never at the price of WAL.
+    more = {**late, "lsn": "0/3000001"}
+    assert postgres_most_advanced({"pg1": more, "pg2": ready}, ["pg1", "pg2"]) == "pg1"
+    assert failover((late, ready), chosen="pg1")["problem"] == ""
+
+
 def failover(infos: tuple[Info, ...], **given_: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"silent": [], "fenced": [], "given_up": "", "chosen": "", **given_}
     return postgres_failover({f"pg{n}": i for n, i in enumerate(infos, start=1)}, **options)
@@ -125,6 +135,50 @@ def test_a_failover_is_refused(infos: tuple[Info, ...], options: dict[str, Any],
     told = failover(infos, **options)
     assert wanted in told["problem"]
     assert (told["fence"], told["writer"]) == ([], "")
+
+
+GIVE_UP = "or give that promise up by postgres_server_synchronous_standbys=0."
+
+
+@pytest.mark.parametrize(
+    ("infos", "synchronous", "wanted"),
+    [
+        (({}, STANDBY), 1, "is pg2: commits would wait"),
+        (
+            ({}, STANDBY, {}),
+            1,
+            "commits would wait for replicas that are not there, and what a replica that is",
+        ),
+        (({}, STANDBY, info("stopped_standby")), 1, "is pg2: commits would wait"),
+        (
+            ({}, STANDBY, STANDBY, {}),
+            1,
+            "is pg2 and pg3: what a replica that is missing has confirmed could",
+        ),
+        (({}, STANDBY, STANDBY, {}, {}), 2, "is pg2 and pg3: commits would wait"),
+    ],
+)
+def test_a_failover_that_breaks_a_promise_is_refused(
+    infos: tuple[Info, ...], synchronous: int, wanted: str
+) -> None:
+    silent = [f"pg{n}" for n, found in enumerate(infos, start=1) if not found]
+    told = failover(infos, silent=silent, fenced=silent, synchronous=synchronous)
+    assert wanted in told["problem"]
+    assert told["problem"].endswith(GIVE_UP)
+    assert failover(infos, silent=silent, fenced=silent)["writer"] == "pg2"
+
+
+@pytest.mark.parametrize(
+    ("infos", "synchronous"),
+    [
+        (({}, STANDBY, STANDBY), 1),
+        (({}, STANDBY, STANDBY, STANDBY), 2),
+        (({}, STANDBY, STANDBY, STANDBY, {}), 2),
+    ],
+)
+def test_a_failover_keeps_the_promise_that_commits_wait(infos: tuple[Info, ...], synchronous: int) -> None:
+    silent = [f"pg{n}" for n, found in enumerate(infos, start=1) if not found]
+    assert failover(infos, silent=silent, fenced=silent, synchronous=synchronous)["problem"] == ""
 
 
 infos_ = st.builds(info, st.sampled_from(ROLES), st.integers(1, 3), st.sampled_from(("0/1", "0/2", "1/0")))

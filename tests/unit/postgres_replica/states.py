@@ -50,6 +50,8 @@ DESIRED = Desired.from_params(
 
 RECEIVER = Receiver("streaming", "db2", "10.0.0.1", 5432, TIMELINE)
 HELD = Slot(active=True, holder="db2 at 10.0.0.2", holder_address="10.0.0.2", restart_lsn=NOW)
+# By a base backup that was ended here, and of whose end the primary does not know yet.
+LEFT = replace(HELD, holder="pg_basebackup at 10.0.0.2")
 FREE = Slot(restart_lsn=0x3000000)
 PRIMARY = Primary(
     major=17,

@@ -23,6 +23,7 @@ from .states import (
     FOREIGN,
     FREE,
     HELD,
+    LEFT,
     NOW,
     PARTIAL,
     PRIMARY_HERE,
@@ -78,6 +79,9 @@ STEPS: dict[str, tuple[State, str, str]] = {
         state(ABSENT, marker=COPYING, staging=True, orphans=2, primary={"slot": HELD}),
         "clone", f"EndOrphans DiscardStaging {COPY_AGAIN}"),
     "orphan holds the last senders": (state(ABSENT, marker=COPYING, orphans=2, primary={"senders_free": 0}), "clone", f"EndOrphans {COPY_AGAIN}"),
+    "marked, its base backup ended a moment ago": (
+        state(ABSENT, marker=COPYING, staging=True, primary={"slot": LEFT}), "clone", f"AwaitFreeSlot DiscardStaging {COPY_AGAIN}"),
+    "it holds the last senders": (state(ABSENT, marker=COPYING, primary={"slot": LEFT, "senders_free": 0}), "clone", f"AwaitFreeSlot {COPY_AGAIN}"),
     "copied, not yet in place": (state(ABSENT, marker=COPIED, staging=True), "clone", AFTER_COPY),
     "copied, the slot made anew since": (
         state(ABSENT, marker=COPIED, staging=True, primary={"slot": replace(FREE, restart_lsn=NOW)}),
@@ -183,6 +187,12 @@ REFUSALS: dict[str, tuple[State, str]] = {
         "has WAL of timeline 4, which a standby would follow, and the primary 10.0.0.1:5432 is on 3: correct primary_host, or remove 00000004.history"),
     "slot logical": (state(ABSENT, primary={"slot": replace(FREE, kind="logical")}), "is a logical one"),
     "slot held by another, clone": (state(ABSENT, primary={"slot": replace(HELD, holder="db9 at 10.0.0.9")}), "in use by db9 at 10.0.0.9"),
+    "slot held by a base backup from here, which is not known": (state(ABSENT, primary={"slot": LEFT}), "in use by pg_basebackup at 10.0.0.2"),
+    "slot held by a base backup from elsewhere": (
+        state(ABSENT, marker=COPYING, primary={"slot": replace(LEFT, holder="pg_basebackup at 10.0.0.9")}), "in use by pg_basebackup at 10.0.0.9"),
+    "slot held by a base backup, another one was ours": (
+        state(ABSENT, marker=replace(COPYING, slot="old"), primary={"slot": LEFT}), "in use by pg_basebackup at 10.0.0.2"),
+    "slot held by the server whose data were moved away": (state(ABSENT, primary={"slot": HELD}), "which is this host: stop postgresql@17-main.service"),
     "slot held by another, stopped": (state(STOPPED, primary={"slot": replace(HELD, holder="")}), "in use by a client that may not be named"),
     "slot held by another, connecting": (state(CONNECTING, primary={"slot": replace(HELD, holder_address="10.0.0.9")}), "in use by"),
     "replay paused": (state(replace(STREAMING, replay="paused")), "is paused"),

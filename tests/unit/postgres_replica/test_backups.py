@@ -106,7 +106,7 @@ def test_an_archive_is_known_by_its_stanza(command: str, stanza: str) -> None:
     ],
 )
 def test_a_reason_is_told_without_hints(said: str, reason: str) -> None:
-    assert text.last_words(said) == reason
+    assert (text.last_error(said) or "it was ended") == reason
 
 
 def test_a_program_that_is_missing_is_named_by_its_package() -> None:

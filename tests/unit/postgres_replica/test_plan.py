@@ -32,6 +32,7 @@ from .states import (
     FOREIGN,
     FREE,
     HELD,
+    LEFT,
     LIMITS,
     NOW,
     PARTIAL,
@@ -157,7 +158,7 @@ locals_ = st.one_of(
     ),
 )
 slots = st.sampled_from(
-    (None, FREE, HELD, replace(HELD, holder_address="10.0.0.9"), replace(FREE, wal_status="lost"))
+    (None, FREE, HELD, LEFT, replace(HELD, holder_address="10.0.0.9"), replace(FREE, wal_status="lost"))
 )
 configs = st.fixed_dictionaries(
     {

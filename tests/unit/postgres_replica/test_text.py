@@ -72,6 +72,16 @@ def test_the_last_complaint_is_found() -> None:
     assert text.last_complaint("LOG:  fine\n") == ""
 
 
+def test_the_error_of_a_program_is_found() -> None:
+    full = (
+        'pg_basebackup: error: could not write to file "main.new/base/1/2": No space left on device\n'
+        'pg_basebackup: removing contents of data directory "main.new"\n'
+    )
+    assert text.last_error(full) == 'could not write to file "main.new/base/1/2": No space left on device'
+    assert text.last_error("something else\n") == "something else"
+    assert text.last_error("") == ""
+
+
 @given(st.integers(0, 2**64 - 1))
 def test_positions_survive_being_written(lsn: int) -> None:
     assert text.lsn_from_text(text.lsn_to_text(lsn)) == lsn

@@ -184,6 +184,21 @@ def test_a_state_calls_for_these_steps(row: str) -> None:
         assert plan(simulate(found, steps[:done]), WANTED) == steps[done:]
 
 
+FOLLOWING = replace(WANTED, slot="db1")
+
+
+@pytest.mark.parametrize("row", STEPS)
+def test_with_a_slot_the_one_that_handed_over_follows_at_last(row: str) -> None:
+    found, wanted = STEPS[row]
+    steps = plan(found, FOLLOWING)
+    follows = " Follow" if found.local.server == "down" or "Stop" in wanted else ""
+    assert " ".join(type(step).__name__ for step in steps) == (wanted + follows).strip()
+    for done in range(len(steps) + 1):
+        assert plan(simulate(found, steps[:done]), FOLLOWING) == steps[done:]
+    assert simulate(found, steps).local.server == "up"
+    assert "secret" not in "".join(step.describe() for step in steps)
+
+
 @pytest.mark.parametrize("row", REFUSALS)
 def test_a_state_is_refused(row: str) -> None:
     found, wanted = REFUSALS[row]
@@ -206,15 +221,15 @@ states = st.builds(
 
 
 @settings(max_examples=1000, deadline=None)
-@given(states)
-def test_no_moment_has_two_primaries_or_a_client_that_meets_none(found: State) -> None:
+@given(states, st.sampled_from((WANTED, FOLLOWING)))
+def test_no_moment_has_two_primaries_or_a_client_that_meets_none(found: State, wanted: Wanted) -> None:
     try:
-        steps = plan(found, WANTED)
+        steps = plan(found, wanted)
     except Refusal:
         return
     for done in range(len(steps) + 1):
         now = simulate(found, steps[:done])
-        assert plan(now, WANTED) == steps[done:]
+        assert plan(now, wanted) == steps[done:]
         assert not (now.runs_as_primary and not now.target.in_recovery)
         stopped_here = any(type(step).__name__ == "Stop" for step in steps[:done])
         if stopped_here and now.target.in_recovery:
