@@ -98,7 +98,7 @@ def test_an_archive_is_known_by_its_stanza(command: str, stanza: str) -> None:
     ("said", "reason"),
     [
         ("", "it was ended"),
-        ("pg_basebackup: error: one\npg_basebackup: error: two\n", "pg_basebackup: error: two"),
+        ("pg_basebackup: error: one\npg_basebackup: error: two\n", "two"),
         (
             "ERROR: [055]: no such file\n       HINT: has a stanza-create been performed?\n",
             "ERROR: [055]: no such file",
