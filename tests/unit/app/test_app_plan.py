@@ -17,7 +17,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._app.plan import (
     plan,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import simulate
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 NEW = Desired("2.0", "/opt/app/releases/2.0", (3000, 3001))
@@ -162,7 +162,6 @@ def cases(draw: st.DrawFn) -> tuple[State, Desired]:
     return state, replace(NEW, ports=tuple(ports))
 
 
-@settings(deadline=None)
 @given(cases())
 def test_a_plan_that_was_cut_short_is_completed_by_the_next(case: tuple[State, Desired]) -> None:
     state, desired = case
@@ -171,7 +170,6 @@ def test_a_plan_that_was_cut_short_is_completed_by_the_next(case: tuple[State, D
         assert plan(simulate(state, steps[:done]), desired) == steps[done:]
 
 
-@settings(deadline=None)
 @given(cases())
 def test_afterwards_every_process_serves_what_was_asked(case: tuple[State, Desired]) -> None:
     state, desired = case
@@ -185,7 +183,6 @@ def test_afterwards_every_process_serves_what_was_asked(case: tuple[State, Desir
         assert one.started_at >= reached.configured_at
 
 
-@settings(deadline=None)
 @given(cases())
 def test_a_step_touches_at_most_one_process(case: tuple[State, Desired]) -> None:
     state, desired = case
@@ -207,7 +204,6 @@ def test_a_step_touches_at_most_one_process(case: tuple[State, Desired]) -> None
     assert len(restarted) == len(set(restarted))
 
 
-@settings(deadline=None)
 @given(cases())
 def test_what_serves_already_is_left_alone(case: tuple[State, Desired]) -> None:
     state, desired = case

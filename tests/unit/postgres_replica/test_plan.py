@@ -240,7 +240,7 @@ def steps_of(found: State, desired: Desired) -> set[str]:
     return set(names(found, desired).split())
 
 
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=5000)
 @given(states, desires)
 def test_after_any_part_of_a_plan_the_rest_is_planned(found: State, desired: Desired) -> None:
     if not planned(found, desired):
@@ -260,7 +260,7 @@ def test_after_any_part_of_a_row_the_rest_is_planned(row: str) -> None:
         assert plan(simulate(found, steps[:done]), DESIRED) == steps[done:]
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(states, desires)
 def test_a_running_primary_is_only_stopped_by_order_and_for_its_successor(
     found: State, desired: Desired
@@ -274,7 +274,7 @@ def test_a_running_primary_is_only_stopped_by_order_and_for_its_successor(
         assert local.timeline in dict(primary.history)
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(states, desires)
 def test_data_are_only_given_up_where_an_option_says_so(found: State, desired: Desired) -> None:
     """Copying over data, or rewinding them, takes the option that names what is wrong with them."""
@@ -298,14 +298,14 @@ def test_data_are_only_given_up_where_an_option_says_so(found: State, desired: D
         assert desired.on_foreign == "reclone"
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(states)
 def test_without_options_data_that_cannot_follow_are_left_alone(found: State) -> None:
     if unfit(found, DESIRED) and not (found.marker and found.marker.replaces):
         assert not planned(found)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(states, desires)
 def test_what_a_standby_streams_is_never_given_up(found: State, desired: Desired) -> None:
     """Whatever the options allow, a standby that streams as asked on the same timeline is left alone."""
@@ -317,7 +317,7 @@ def test_what_a_standby_streams_is_never_given_up(found: State, desired: Desired
         assert not steps_of(found, desired) & {"Stop", "Copy", "Swap", "EmptyData", "Rewind"}
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(states, desires)
 def test_only_a_backup_that_leads_to_the_primary_is_restored(found: State, desired: Desired) -> None:
     if not planned(found, desired):
@@ -352,7 +352,7 @@ def test_the_last_backup_that_leads_to_the_primary_is_restored() -> None:
         assert label in step.describe()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(states, desires)
 def test_what_is_planned_is_named(found: State, desired: Desired) -> None:
     if planned(found, desired):

@@ -80,7 +80,7 @@ class Platform:
         )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(values, st.lists(more, min_size=2, max_size=2), values)
 def test_a_rolling_restart_is_safe_at_every_moment_and_ends_in_what_is_wanted(
     primary: Values, above: list[Values], wanted: Values
@@ -95,7 +95,7 @@ def test_a_rolling_restart_is_safe_at_every_moment_and_ends_in_what_is_wanted(
     assert [server.running for server in platform.servers.values()] == before
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(values, st.lists(more, min_size=2, max_size=2), values, values, st.integers(0, 9), st.data())
 def test_a_server_that_starts_unplanned_is_safe_at_any_moment_even_when_another_value_is_wanted_meanwhile(
     primary: Values, above: list[Values], wanted: Values, other: Values, broken_off: int, data: st.DataObject

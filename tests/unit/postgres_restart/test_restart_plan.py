@@ -205,7 +205,7 @@ states = st.one_of(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(states, st.sampled_from((WANTED, ALL)))
 def test_nobody_meets_a_server_that_is_away_and_a_killed_run_is_completed(
     found: State, wanted: Wanted

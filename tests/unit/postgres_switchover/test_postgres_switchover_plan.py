@@ -220,7 +220,7 @@ states = st.builds(
 )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(states, st.sampled_from((WANTED, FOLLOWING)))
 def test_no_moment_has_two_primaries_or_a_client_that_meets_none(found: State, wanted: Wanted) -> None:
     try:

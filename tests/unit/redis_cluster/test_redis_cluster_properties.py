@@ -50,7 +50,7 @@ def prefer(wanted: Desired) -> Desired:
     return replace(wanted, require_zones=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes(most=14))
 def test_every_prefix_of_a_plan_leaves_the_rest_of_it(wanted: Desired) -> None:
     state, wanted = start(wanted), prefer(wanted)
@@ -60,7 +60,7 @@ def test_every_prefix_of_a_plan_leaves_the_rest_of_it(wanted: Desired) -> None:
         state = simulate(state, steps[done : done + 1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes(), st.data())
 def test_some_prefix_of_a_large_plan_leaves_the_rest_of_it(wanted: Desired, data: st.DataObject) -> None:
     try:
@@ -72,7 +72,7 @@ def test_some_prefix_of_a_large_plan_leaves_the_rest_of_it(wanted: Desired, data
     assert plan(simulate(start(wanted), steps[:done]), wanted) == steps[done:]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes())
 def test_a_plan_ends_in_the_wanted_shape(wanted: Desired) -> None:
     wanted = prefer(wanted)
@@ -89,7 +89,7 @@ def test_a_plan_ends_in_the_wanted_shape(wanted: Desired) -> None:
     assert missing(end, end.listed) == ""
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(shapes(), st.randoms(use_true_random=False))
 def test_the_order_of_nodes_has_no_meaning(wanted: Desired, random: object) -> None:
     wanted = prefer(wanted)
@@ -101,7 +101,7 @@ def test_the_order_of_nodes_has_no_meaning(wanted: Desired, random: object) -> N
     assert plan(shuffled, other) == plan(state, wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shapes())
 def test_zones_are_kept_apart_or_refused(wanted: Desired) -> None:
     strict = replace(wanted, require_zones=True)

@@ -101,7 +101,7 @@ def partly(cluster: Cluster, step: MoveSlots, done: Sequence[float]) -> Cluster:
     return cluster
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(changes())
 def test_any_shape_becomes_any_other(change: tuple[Cluster, Desired]) -> None:
     state, wanted = change
@@ -112,7 +112,7 @@ def test_any_shape_becomes_any_other(change: tuple[Cluster, Desired]) -> None:
     reached(state, wanted)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(changes(), st.data())
 def test_killed_between_two_steps(change: tuple[Cluster, Desired], data: st.DataObject) -> None:
     state, wanted = change
@@ -125,7 +125,7 @@ def test_killed_between_two_steps(change: tuple[Cluster, Desired], data: st.Data
     reached(simulate(state, rest), wanted)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(changes(), st.data())
 def test_killed_within_a_move(change: tuple[Cluster, Desired], data: st.DataObject) -> None:
     state, wanted = change
@@ -195,7 +195,7 @@ def revive(cluster: Cluster, before: Cluster) -> Cluster:
     return cluster
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(3, 8), st.integers(1, 2), st.data())
 def test_a_node_of_each_shard_is_lost_and_returns(masters: int, replicas: int, data: st.DataObject) -> None:
     """While they are away nothing changes; when they are back, nothing has to."""
@@ -214,7 +214,7 @@ def test_a_node_of_each_shard_is_lost_and_returns(masters: int, replicas: int, d
     assert health(state, replicas)["state"] in ("ok", "degraded")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(changes(most=12), st.data())
 def test_nodes_are_lost_before_a_change(change: tuple[Cluster, Desired], data: st.DataObject) -> None:
     """It is refused, or carried out as far as it can be; with the nodes back, it is completed."""
@@ -233,7 +233,7 @@ def test_nodes_are_lost_before_a_change(change: tuple[Cluster, Desired], data: s
     reached(end, wanted)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(changes(most=60))
 def test_large_clusters(change: tuple[Cluster, Desired]) -> None:
     state, wanted = change
@@ -242,7 +242,7 @@ def test_large_clusters(change: tuple[Cluster, Desired]) -> None:
     reached(end, wanted)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(changes())
 def test_zones_are_kept_apart_where_they_can_be(change: tuple[Cluster, Desired]) -> None:
     """With require, what prefer would do is done or refused, and never leaves a replica beside its master."""

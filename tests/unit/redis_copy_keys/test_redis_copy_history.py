@@ -154,7 +154,7 @@ def live(world: World, steps: list[Step], *, switched: bool, on_conflict: str) -
                 continue
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     st.lists(app_steps | runs, max_size=12),
     st.lists(app_steps, max_size=5),
@@ -215,7 +215,7 @@ def assert_last_pass(world: World, on_conflict: str) -> None:
             assert key not in held
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(app_steps | runs, max_size=14))
 # Killed between a write in a form of the cluster's own and the note of it; changed before the next run.
 @example([("write", b"a"), ("run", 2), ("write", b"a")])
