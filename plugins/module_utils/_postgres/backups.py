@@ -85,5 +85,5 @@ def _backup(one: dict[str, Any]) -> Backup:
 def _complaint(found: dict[str, Any]) -> str:
     """Return why a stanza cannot be read, which is told of its repositories."""
     told = [found["status"], *(one["status"] for one in found["repo"])]
-    first_lines = [str(status["message"]).strip().split("\n")[0] for status in told if status["code"]]
+    first_lines = [str(status["message"]).strip().partition("\n")[0] for status in told if status["code"]]
     return first_lines[-1]

@@ -132,7 +132,8 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "slot lost, an archive may have it": (
         state(STOPPED, primary={"slot": LOST}, config={"restore_command": "cp"}), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
     "slot lost, and the archive has it": (state(STOPPED, primary=WITHOUT, **ARCHIVED), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
-    "slot lost while it runs, and the archive has it": (state(CONNECTING, primary=WITHOUT, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it runs, and the archive has it": (
+        state(CONNECTING, primary=WITHOUT, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
     "slot lost while it streams, as one does that has caught up": (
         state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
     "slot lost while it streams, and nothing fetches WAL": (state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}), "none", ""),
@@ -277,7 +278,8 @@ ALLOWED: dict[str, tuple[State, dict[str, str | bool], str, str]] = {
     "in place, from the backup": (
         state(ABSENT, **ARCHIVED), {**FROM_BACKUP, "strategy": "in_place"}, "clone", "MarkClone Restore WriteSettings Start AwaitStreaming RemoveMarker"),
     "a restore is still at work": (
-        state(ABSENT, marker=COPYING, staging=True, orphans=3, **ARCHIVED), FROM_BACKUP, "clone", f"EndOrphans DiscardStaging {RESTORE.removeprefix('MarkClone ')}"),
+        state(ABSENT, marker=COPYING, staging=True, orphans=3, **ARCHIVED), FROM_BACKUP,
+        "clone", f"EndOrphans DiscardStaging {RESTORE.removeprefix('MarkClone ')}"),
     "restored, not yet in place": (state(ABSENT, marker=COPIED, staging=True, **ARCHIVED), FROM_BACKUP, "clone", AFTER_COPY),
     "begun from the primary, gone on from the backup": (
         state(ABSENT, marker=COPYING, staging=True, **ARCHIVED), FROM_BACKUP, "clone", f"DiscardStaging {RESTORE.removeprefix('MarkClone ')}"),
@@ -299,12 +301,15 @@ STILL_REFUSED: dict[str, tuple[State, dict[str, str | bool], str]] = {
     "the stanza of another system": (
         state(ABSENT, repository=replace(REPOSITORY, system_identifier=FOREIGN)), FROM_BACKUP,
         f"the stanza main is of another database system ({FOREIGN}; the primary"),
-    "the stanza of another version": (state(ABSENT, repository=replace(REPOSITORY, version=15)), FROM_BACKUP, "the stanza main is of PostgreSQL 15, and version asks for 17"),
+    "the stanza of another version": (
+        state(ABSENT, repository=replace(REPOSITORY, version=15)), FROM_BACKUP, "the stanza main is of PostgreSQL 15, and version asks for 17"),
     "no backup": (state(ABSENT, repository=replace(REPOSITORY, backups=())), FROM_BACKUP, "the repository has no backup of the stanza main: take one"),
     "only backups of a timeline that was left": (
         state(ABSENT, repository=replace(REPOSITORY, backups=(replace(BACKUPS[0], stop_lsn="0/4000001"), replace(BACKUPS[1], stop_lsn="0/5000001")))),
         FROM_BACKUP, "from no backup of the stanza main WAL leads to timeline 3"),
-    "nothing fetches WAL": (state(ABSENT, repository=REPOSITORY), FROM_BACKUP, 'set restore_command in /etc/postgresql/17/main/conf.d to pgbackrest --stanza=main archive-get %f "%p", or'),
+    "nothing fetches WAL": (
+        state(ABSENT, repository=REPOSITORY), FROM_BACKUP,
+        'set restore_command in /etc/postgresql/17/main/conf.d to pgbackrest --stanza=main archive-get %f "%p", or'),
     "no sender for the stream": (state(ABSENT, primary={"senders_free": 0}, **ARCHIVED), FROM_BACKUP, "has 0 WAL senders free and a clone needs 1"),
     "a backup that the disk has no room for": (
         state(ABSENT, repository=replace(REPOSITORY, backups=(replace(BACKUPS[1], size=60 << 30),)), config={"restore_command": FETCH}), FROM_BACKUP,
