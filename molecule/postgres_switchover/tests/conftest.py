@@ -120,6 +120,9 @@ class Platform:
         """Return how much a playbook changed on each machine, by what it said at its end."""
         return {name: int(count) for name, count, _failed in RECAP.findall(said) if name != "localhost"}
 
+    def others(self, name: str) -> list[str]:
+        return [host for host in self.databases if host != name]
+
     def podman(self, *words: str) -> None:
         subprocess.run(["podman", *words], check=True, capture_output=True)  # noqa: S603, S607  # the lab's machines
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .conftest import DATABASES
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,10 +27,6 @@ SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pg_stat_
 WHERE sync_state = 'quorum'
 """
 NAMES = "SHOW synchronous_standby_names"
-
-
-def others(name: str) -> list[str]:
-    return [host for host in DATABASES if host != name]
 
 
 def take_back(platform: Platform, soon: Patience, *lost: str) -> None:
@@ -53,13 +47,13 @@ def waiting(platform: Platform) -> Iterator[None]:
     platform.play(CONVERGE, *WAIT)
     yield
     platform.play(CONVERGE)
-    assert {platform.psql(name, NAMES) for name in DATABASES} == {""}
+    assert {platform.psql(name, NAMES) for name in platform.databases} == {""}
 
 
 def test_commits_wait_for_a_replica_whoever_is_the_primary(platform: Platform) -> None:
     writer = platform.writer()
-    assert platform.psql(writer, CONFIRMING).split() == others(writer)
-    assert {platform.psql(name, NAMES) for name in DATABASES} == {'ANY 1 ("pg1", "pg2", "pg3")'}
+    assert platform.psql(writer, CONFIRMING).split() == platform.others(writer)
+    assert {platform.psql(name, NAMES) for name in platform.databases} == {'ANY 1 ("pg1", "pg2", "pg3")'}
     assert set(platform.changed(platform.play(CONVERGE, *WAIT)).values()) == {0}
 
 
@@ -75,10 +69,10 @@ def test_a_switchover_is_without_an_error(platform: Platform) -> None:
     with platform.traffic() as account:
         time.sleep(2)
         for _round in range(2):
-            heir = others(platform.writer())[-1]
+            heir = platform.others(platform.writer())[-1]
             platform.play("playbooks/switchover.yml", *WAIT, "-e", f"switchover_to={heir}")
             assert platform.writer() == heir
-            assert platform.psql(heir, CONFIRMING).split() == others(heir)
+            assert platform.psql(heir, CONFIRMING).split() == platform.others(heir)
         time.sleep(2)
     print(f"{len(account.acknowledged)} acknowledged, longest wait {account.longest:.2f} s")
     assert account.errors == []
@@ -89,7 +83,7 @@ def test_a_switchover_is_without_an_error(platform: Platform) -> None:
 
 def test_a_replica_that_is_killed_stops_no_writes(platform: Platform, soon: Patience) -> None:
     writer = platform.writer()
-    lost = others(writer)[0]
+    lost = platform.others(writer)[0]
     with platform.traffic() as account:
         time.sleep(2)
         platform.kill(lost)
@@ -100,13 +94,13 @@ def test_a_replica_that_is_killed_stops_no_writes(platform: Platform, soon: Pati
     assert len(after) > 100
     platform.prove(account)
     platform.start(lost)
-    soon(lambda: platform.psql(writer, CONFIRMING).split() == others(writer), within=60)
+    soon(lambda: platform.psql(writer, CONFIRMING).split() == platform.others(writer), within=60)
 
 
 def test_a_primary_that_is_lost_takes_no_acknowledged_row_along(platform: Platform, soon: Patience) -> None:
     """What it wrote last has reached one of the replicas only: that one is chosen."""
     lost = platform.writer()
-    late, heir = others(lost)
+    late, heir = platform.others(lost)
     address = platform.machine(late).ansible.get_variables()["ansible_host"]
     with platform.traffic() as account:
         time.sleep(2)
@@ -126,13 +120,13 @@ def test_a_primary_that_is_lost_takes_no_acknowledged_row_along(platform: Platfo
     assert platform.psql(heir, CONFIRMING) == late
     take_back(platform, soon, lost)
     platform.prove(account)
-    assert platform.psql(heir, CONFIRMING).split() == others(heir)
+    assert platform.psql(heir, CONFIRMING).split() == platform.others(heir)
     assert set(platform.changed(platform.play(CONVERGE, *WAIT)).values()) == {0}
 
 
 def test_with_too_few_left_to_confirm_a_failover_is_a_decision(platform: Platform, soon: Patience) -> None:
     lost = platform.writer()
-    missing, heir = others(lost)
+    missing, heir = platform.others(lost)
     with platform.traffic() as account:
         time.sleep(2)
         platform.kill(missing)
@@ -157,5 +151,5 @@ def test_with_too_few_left_to_confirm_a_failover_is_a_decision(platform: Platfor
     platform.prove(account)
     # The promise holds again once there is somebody to keep it with.
     take_back(platform, soon, lost, missing)
-    assert platform.psql(heir, CONFIRMING).split() == others(heir)
+    assert platform.psql(heir, CONFIRMING).split() == platform.others(heir)
     platform.prove(account)
