@@ -27,6 +27,7 @@ from ..postgres_replica.conftest import (
     free_port,
     new_primary,
     new_standby,
+    temporary_base,
 )
 
 PGBOUNCER = "/usr/sbin/pgbouncer"
@@ -188,16 +189,13 @@ def new_pair(folder: Path, *settings: str, name: str | None = None) -> Iterator[
 
 
 @contextmanager
-def open_pair(tmp_path: Path, name: str | None = None) -> Iterator[Pair]:
-    # The poolers run as postgres, and have to get at their files.
-    for path in (tmp_path, *tmp_path.parents):
-        if path.owner() == "root" and path.stat().st_mode & 0o005 != 0o005 and len(path.parts) > 2:
-            path.chmod(0o755)
-    with new_pair(tmp_path, name=name) as made:
+def open_pair(name: str | None = None) -> Iterator[Pair]:
+    # Not pytest's folder, which another run of pytest closes for everybody but its own user.
+    with temporary_base() as folder, new_pair(folder, name=name) as made:
         yield made
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
-    with open_pair(tmp_path) as made:
+def pair() -> Iterator[Pair]:
+    with open_pair() as made:
         yield made

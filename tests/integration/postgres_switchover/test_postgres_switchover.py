@@ -58,9 +58,9 @@ def test_clients_see_a_pause_and_no_error_there_and_back(pair: Pair) -> None:
     assert heir.ok()["action"] == "configure"
 
 
-def test_commits_that_wait_for_a_standby_wait_only_until_the_old_primary_follows(tmp_path: Path) -> None:
+def test_commits_that_wait_for_a_standby_wait_only_until_the_old_primary_follows() -> None:
     names = 'synchronous_standby_names = \'ANY 1 ("old", "new")\''
-    with open_pair(tmp_path, name="new") as pair:
+    with open_pair(name="new") as pair:
         for cluster in (pair.primary, pair.standby):
             (cluster.conf / "conf.d/30-synchronous.conf").write_text(names + "\n")
             cluster.sql("SELECT pg_reload_conf()")
