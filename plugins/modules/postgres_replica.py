@@ -223,6 +223,11 @@ replaced:
   description: Where the data that a clone has replaced were set aside, if there were any and they were kept.
   type: str
   returned: success
+slots:
+  description: Physical slots of this standby, as a server that was the primary before still has them.
+  type: list
+  elements: str
+  returned: success
 bytes:
   description: Bytes that the clone copied; in check mode the size of what it would copy; else 0.
   type: int

@@ -37,6 +37,9 @@ SELECT json_build_object(
   'idle_slots', (
     SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
     WHERE slot_type = 'physical' AND NOT active AND NOT temporary),
+  'busy_slots', (
+    SELECT coalesce(json_agg(slot_name ORDER BY slot_name), '[]') FROM pg_replication_slots
+    WHERE slot_type = 'physical' AND active AND NOT temporary),
   'receiver', (SELECT row_to_json(r) FROM pg_stat_wal_receiver r),
   'settings', (
     SELECT json_object_agg(name, setting) FROM pg_settings
@@ -135,6 +138,7 @@ class LocalCluster:
             replayed=max(written, replayed) or control.lsn,
             receiver=receiver,
             idle_slots=tuple(answer["idle_slots"]),
+            busy_slots=tuple(answer["busy_slots"]),
             conninfo=answer["settings"]["primary_conninfo"],
             slot=answer["settings"]["primary_slot_name"],
         ), answer

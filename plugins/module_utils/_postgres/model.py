@@ -201,6 +201,8 @@ class Local:
     mount_point: bool = False
     # Physical slots of this server that nobody uses.
     idle_slots: tuple[str, ...] = ()
+    # Those that somebody follows it through.
+    busy_slots: tuple[str, ...] = ()
 
     @property
     def was_primary(self) -> bool:

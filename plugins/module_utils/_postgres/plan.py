@@ -221,6 +221,7 @@ def report(outcome: Outcome[State], desired: Desired, copied_bytes: int, replace
         "before": view(outcome.before),
         "after": view(outcome.after),
         "replaced": replaced or None,
+        "slots": sorted(outcome.after.local.idle_slots + outcome.after.local.busy_slots),
         "bytes": copied_bytes or _bytes_to_copy(outcome.before, desired),
     }
 

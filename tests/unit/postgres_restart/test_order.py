@@ -86,11 +86,11 @@ def test_a_rolling_restart_is_safe_at_every_moment_and_ends_in_what_is_wanted(
     primary: Values, above: list[Values], wanted: Values
 ) -> None:
     platform = Platform(primary, above)
-    for _ in platform.steps(wanted):
+    for _round in platform.steps(wanted):
         assert platform.is_safe()
     assert [server.running for server in platform.servers.values()] == [wanted] * 3
     before = [dict(server.running) for server in platform.servers.values()]
-    for _ in platform.steps(wanted):
+    for _round in platform.steps(wanted):
         assert postgres_pending(platform.infos(), WRITER) == []
     assert [server.running for server in platform.servers.values()] == before
 
@@ -101,12 +101,12 @@ def test_a_server_that_starts_unplanned_is_safe_at_any_moment_even_when_another_
     primary: Values, above: list[Values], wanted: Values, other: Values, broken_off: int, data: st.DataObject
 ) -> None:
     platform = Platform(primary, above)
-    for count, _ in enumerate(platform.steps(wanted)):
+    for count, _round in enumerate(platform.steps(wanted)):
         # A machine boots, or PostgreSQL is killed and comes back.
         platform.servers[data.draw(st.sampled_from(HOSTS))].restart()
         assert platform.is_safe()
         if count == broken_off:
             break
-    for _ in platform.steps(other):
+    for _round in platform.steps(other):
         assert platform.is_safe()
     assert [server.running for server in platform.servers.values()] == [other] * 3
