@@ -11,7 +11,10 @@ from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Pool
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+    held_pools,
+    with_pools,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.refusals import (
     poolers_in_the_way,
     transaction_in_the_way,
@@ -132,17 +135,9 @@ class Resume(_Step):
 
 
 def _with_pools(state: State, wanted: Wanted, *, paused: bool) -> State:
-    def told(pool: Pool) -> Pool:
-        return replace(pool, paused=paused) if pool.name in wanted.pooler_databases else pool
-
     return replace(
-        state,
-        poolers=tuple(replace(pooler, pools=tuple(map(told, pooler.pools))) for pooler in state.poolers),
+        state, poolers=with_pools(state.poolers, wanted, lambda pool: replace(pool, paused=paused))
     )
-
-
-def _pools(state: State, wanted: Wanted) -> list[Pool]:
-    return [pool for pooler in state.poolers for pool in pooler.pools if pool.name in wanted.pooler_databases]
 
 
 def _checkpoint(state: State, wanted: Wanted) -> Checkpoint | None:
@@ -157,7 +152,7 @@ def _drain(state: State, wanted: Wanted) -> Drain | None:
 
 
 def _pause(state: State, wanted: Wanted) -> Pause | None:
-    held = all(pool.paused for pool in _pools(state, wanted))
+    held = all(pool.paused for pool in held_pools(state.poolers, wanted))
     return Pause(wanted) if state.due(wanted) and not held else None
 
 
@@ -176,7 +171,7 @@ CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] =
     lambda s, w: Start(w) if s.local.server == "down" else None,
     _await_stream,
     lambda s, w: Undrain(w) if s.drained else None,
-    lambda s, w: Resume(w) if any(pool.paused for pool in _pools(s, w)) else None,
+    lambda s, w: Resume(w) if any(pool.paused for pool in held_pools(s.poolers, w)) else None,
 )
 
 

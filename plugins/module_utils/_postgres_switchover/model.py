@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, Place
@@ -137,3 +137,19 @@ class State:
         """Tell whether the server here was a primary and was shut down in good order."""
         local = self.local
         return local.server == "down" and local.control_state == "shut down" and local.shutdown_end > 0
+
+
+def held_pools(poolers: tuple[Pooler, ...], wanted: Guarded) -> list[Pool]:
+    """Return the pools whose clients are to be held back."""
+    return [pool for pooler in poolers for pool in pooler.pools if pool.name in wanted.pooler_databases]
+
+
+def with_pools(
+    poolers: tuple[Pooler, ...], wanted: Guarded, change: Callable[[Pool], Pool]
+) -> tuple[Pooler, ...]:
+    """Return the poolers with those pools changed, and the others as they are."""
+
+    def changed(pool: Pool) -> Pool:
+        return change(pool) if pool.name in wanted.pooler_databases else pool
+
+    return tuple(replace(pooler, pools=tuple(map(changed, pooler.pools))) for pooler in poolers)

@@ -15,6 +15,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchove
     Pool,
     State,
     Wanted,
+    held_pools,
+    with_pools,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.refusals import REFUSALS
 
@@ -144,25 +146,12 @@ class Follow(_Step):
 
 
 def _with_pools(state: State, wanted: Wanted, change: Callable[[Pool], Pool]) -> State:
-    poolers = tuple(
-        replace(
-            pooler,
-            pools=tuple(
-                change(pool) if pool.name in wanted.pooler_databases else pool for pool in pooler.pools
-            ),
-        )
-        for pooler in state.poolers
-    )
-    return replace(state, poolers=poolers)
-
-
-def _pools(state: State, wanted: Wanted) -> list[Pool]:
-    return [pool for pooler in state.poolers for pool in pooler.pools if pool.name in wanted.pooler_databases]
+    return replace(state, poolers=with_pools(state.poolers, wanted, change))
 
 
 def _to_reload(state: State, wanted: Wanted) -> bool:
     there = (wanted.target_host, wanted.target_port)
-    return any((pool.host, pool.port) != there for pool in _pools(state, wanted))
+    return any((pool.host, pool.port) != there for pool in held_pools(state.poolers, wanted))
 
 
 def _to_checkpoint(state: State) -> bool:
@@ -172,7 +161,7 @@ def _to_checkpoint(state: State) -> bool:
 
 
 def _to_pause(state: State, wanted: Wanted) -> bool:
-    return state.target.in_recovery and not all(pool.paused for pool in _pools(state, wanted))
+    return state.target.in_recovery and not all(pool.paused for pool in held_pools(state.poolers, wanted))
 
 
 def _follow(state: State, wanted: Wanted) -> Follow | None:
@@ -191,7 +180,7 @@ CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] =
     ),
     lambda s, w: Promote(w) if s.target.in_recovery else None,
     lambda s, w: Reload(w) if _to_reload(s, w) else None,
-    lambda s, w: Resume(w) if any(pool.paused for pool in _pools(s, w)) else None,
+    lambda s, w: Resume(w) if any(pool.paused for pool in held_pools(s.poolers, w)) else None,
     # Last, because clients need not wait for it, unless their commits wait for a standby.
     _follow,
 )
