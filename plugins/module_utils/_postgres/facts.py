@@ -15,7 +15,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model imp
     State,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo, lsn_from_text
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import way
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import slot_lost, way
 
 BASE_BACKUP = "pg_basebackup"  # what the primary knows a base backup of ours by
 
@@ -40,7 +40,7 @@ def copy_is_usable(state: State) -> bool:
         and state.staging
         and marker.system_identifier == state.primary.system_identifier
         and slot is not None
-        and slot.wal_status != "lost"
+        and not slot_lost(state)
         and slot.restart_lsn == marker.slot_lsn
     )
 

@@ -40,6 +40,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system im
 UPSTREAM = ("primary_conninfo", "primary_slot_name")
 READ = ("data_directory", "hot_standby", "restore_command", *UPSTREAM, *MATCHED_SETTINGS)
 SECONDS_TO_RELOAD = 15
+SECONDS_TO_VANISH = 15
 SECONDS_TO_FREE_A_SLOT = 75  # a walsender notices a dead client after wal_sender_timeout, 60 s by default
 
 
@@ -341,8 +342,25 @@ class Host:
         if self.local.control().state in ("shut down", "shut down in recovery"):
             return
         desired = self.desired
+        self._await_vacancy()
         single = ["--single", "-F", "-D", desired.data_dir, "-c", f"config_file={desired.config_file}"]
         self.local.run("postgres", *single, "template1", timeout=desired.timeout)
+
+    def _await_vacancy(self) -> None:
+        """Wait until nobody has the number of the server that was killed: PostgreSQL takes it to run yet.
+
+        It is only given up when the process that started the server takes notice, and its children end.
+        """
+        lock = f"{self.desired.data_dir}/postmaster.pid"
+        number = host_system.read_or_empty(lock).partition("\n")[0].strip()
+        deadline = time.monotonic() + SECONDS_TO_VANISH
+        while number and self.system.owns_process(number):
+            if time.monotonic() > deadline:
+                raise Refusal(
+                    f"{self.system.host}: {lock} names process {number}, which runs: end it, or, if it is no "
+                    "server of these data, remove that file, and run again."
+                )
+            time.sleep(0.1)
 
     # -- running
 

@@ -58,7 +58,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.steps imp
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import (
-    slot_to_renew,
+    slot_lost,
     torn,
     unfit,
     way,
@@ -104,8 +104,7 @@ def _copy(state: State, desired: Desired) -> Copy | Restore | None:
 
 def _drop(state: State, desired: Desired) -> DropSlot | None:
     # It can never be used again, whatever becomes of the data; but who runs takes it again and again.
-    lost = state.primary.slot is not None and state.primary.slot.wal_status == "lost"
-    return DropSlot(desired) if lost and state.local.server == "down" else None
+    return DropSlot(desired) if slot_lost(state) and state.local.server == "down" else None
 
 
 def _rewind(state: State, desired: Desired) -> Rewind | None:
@@ -119,7 +118,7 @@ def _stop(state: State, desired: Desired) -> Stop | None:
         return None
     if way(state, desired) != "follow":
         return Stop(desired, f"whose data cannot follow {desired.primary}")
-    return Stop(desired, f"whose slot {desired.slot} has to be made anew") if slot_to_renew(state) else None
+    return Stop(desired, f"whose slot {desired.slot} has to be made anew") if slot_lost(state) else None
 
 
 def _idle_slots(state: State, desired: Desired) -> DropIdleSlots | None:
@@ -193,10 +192,7 @@ def action(state: State, desired: Desired) -> tuple[Action, str]:
             (local.server == "down", "the standby is stopped"),
             (not state.passfile, "the passfile differs"),
             (state.primary.slot is None, f"slot {desired.slot} is missing on the primary"),
-            (
-                slot_to_renew(state),
-                f"slot {desired.slot} has lost WAL that the archive may have",
-            ),
+            (slot_lost(state), f"slot {desired.slot} holds no WAL any more"),
             (not settings_on_disk(state, desired), "the settings on disk differ"),
             (local.server == "up" and not settings_in_force(local, desired), "the settings in force differ"),
             (local.server != "down" and not streams(state, desired), "it does not stream as asked"),

@@ -18,7 +18,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.facts imp
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, State
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import conninfo
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.unfit import (
-    slot_to_renew,
+    loss_unseen,
+    slot_lost,
     torn,
     unfit,
     way,
@@ -111,7 +112,7 @@ def _refuse_second_primary(state: State, desired: Desired) -> str | None:
 def _refuse_archive(state: State, desired: Desired) -> str | None:
     """A standby takes the latest timeline that its archive knows of, whoever made it."""
     archive, primary = state.repository, state.primary
-    goes_on = state.local.server != "down" and way(state, desired) == "follow" and not slot_to_renew(state)
+    goes_on = state.local.server != "down" and way(state, desired) == "follow" and not slot_lost(state)
     if archive is None or archive.system_identifier != primary.system_identifier or goes_on:
         return None
     latest = int(archive.newest_wal[:8] or "0", 16)
@@ -186,6 +187,12 @@ def _refuse_slot(state: State, desired: Desired) -> str | None:
         return f"slot={desired.slot} on {desired.primary} is a {slot.kind} one: choose another name"
     if slot.active and not (held_by_us(state, slot, desired) or left_behind(state, desired)):
         return f"slot={desired.slot} on {desired.primary} is in use by {_holder(state, desired)}"
+    if loss_unseen(state) and way(state, desired) == "follow":
+        return (
+            f"{desired.data_dir} streams through slot={desired.slot} on {desired.primary}, which holds no "
+            f"WAL any more, and {desired.replication_user} may not see what WAL is left there to go on with: "
+            f"GRANT pg_monitor TO {desired.replication_user}"
+        )
     return None
 
 

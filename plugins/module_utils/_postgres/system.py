@@ -108,6 +108,13 @@ class System:
             package = "pgbackrest"
         return Refusal(f"{self.host}: {program} is missing: install {package}.")
 
+    def owns_process(self, number: str) -> bool:
+        """Tell whether the clusters' owner has a process of this number, be it one that has just ended."""
+        try:
+            return os.stat(f"/proc/{number}").st_uid == self.uid
+        except FileNotFoundError:
+            return False
+
     # -- files. The owner could plant a link at any of these names, so nothing is written through one.
 
     def make_dir(self, path: str, mode: int = 0o755) -> None:

@@ -91,12 +91,15 @@ def _starved(state: State, desired: Desired) -> Unfit | None:
     if receiving or (fetches and not lacking):
         return None
     nor = f", nor has {lacking}" if lacking else ""
-    if primary.slot is not None and primary.slot.wal_status == "lost":
+    gone = needed(state) < primary.oldest_wal
+    # A slot that is lost says nothing of a standby that has gone past it; but it is all there is to go by
+    # where the WAL on the primary may not be listed.
+    if slot_lost(state) and (gone or not primary.oldest_wal):
         return Unfit(
             "on_lost_slot",
             f"slot={desired.slot} on {desired.primary} has lost the WAL that {desired.data_dir} needs{nor}",
         )
-    if needed(state) < primary.oldest_wal:
+    if gone:
         return Unfit(
             "on_lost_slot",
             f"{desired.data_dir} is at {lsn_to_text(local.lsn)}, and the oldest WAL on {desired.primary} "
@@ -105,13 +108,17 @@ def _starved(state: State, desired: Desired) -> Unfit | None:
     return None
 
 
-def slot_to_renew(state: State) -> bool:
-    """Tell whether the slot is lost, and the data here can go on with another one, by WAL from an archive.
+def slot_lost(state: State) -> bool:
+    """Tell whether the slot holds nothing any more, and never will again, whoever streams through it."""
+    return state.primary.slot is not None and state.primary.slot.wal_status == "lost"
 
-    A standby that has caught up by itself may well stream through a lost slot, which does not protect it.
-    """
-    lost = state.primary.slot is not None and state.primary.slot.wal_status == "lost"
-    return lost and state.config.restore_command != "" and not _archive_lacks(state)
+
+def loss_unseen(state: State) -> bool:
+    """Tell whether a standby streams through a lost slot, and nobody can say if it could with another one."""
+    local, primary = state.local, state.primary
+    receiving = local.receiver is not None and local.receiver.status == "streaming"
+    fetches = state.config.restore_command != "" and not _archive_lacks(state)
+    return receiving and slot_lost(state) and not primary.oldest_wal and not fetches
 
 
 def needed(state: State) -> int:

@@ -141,6 +141,37 @@ class Cluster:
         log = str(self.base / "server.log")
         as_owner(self.program("pg_ctl"), "start", "-s", "-w", "-D", str(self.data), "-l", log, "-o", options)
 
+    def start_as_child(self) -> subprocess.Popen[bytes]:
+        """Start the server without a starter that lets go of it: the caller has to wait for its end."""
+        owner = pwd.getpwnam("postgres")
+        argv = [
+            self.program("postgres"),
+            "-D",
+            str(self.data),
+            "-c",
+            f"config_file={self.conf}/postgresql.conf",
+        ]
+        with (self.base / "server.log").open("ab") as log:
+            server = subprocess.Popen(  # noqa: S603  # a list of arguments from this file
+                argv,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=owner.pw_uid,
+                group=owner.pw_gid,
+                extra_groups=[],
+            )
+        deadline = time.monotonic() + 20
+        while "ready" not in self._lock_file():
+            assert time.monotonic() < deadline, f"server {server.pid} does not start"
+            time.sleep(0.05)
+        return server
+
+    def _lock_file(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.data / "postmaster.pid").read_text()
+        return ""
+
     def sql(self, statement: str, **variables: object) -> str:
         """Run a statement as the superuser; :'name' in it stands for a variable, quoted by psql."""
         argv = [

@@ -10,6 +10,7 @@ import json
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -84,6 +85,23 @@ def test_a_former_primary_that_wrote_on_is_rewound(how: signal.Signals) -> None:
         assert old.pid() is None
         comes_right(former, "rewind", rogue=-3, on_diverged="rewind")
         former.wait_for(COUNT, "1", n=-2)
+
+
+def test_a_former_primary_is_rewound_as_soon_as_its_number_is_free() -> None:
+    """A killed server keeps its number until who started it takes notice, and counts as running."""
+    with promoted() as (old, heir):
+        promote(heir)
+        old.stop()
+        server = old.start_as_child()
+        reaper = threading.Timer(6, server.wait)
+        try:
+            old.sql("INSERT INTO t VALUES (-3)")
+            old.stop(signal.SIGKILL)
+            reaper.start()
+            comes_right(follower(old, heir), "rewind", rogue=-3, on_diverged="rewind")
+        finally:
+            reaper.cancel()
+            server.wait()
 
 
 def test_a_split_brain_is_ended_by_order() -> None:

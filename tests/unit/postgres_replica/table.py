@@ -46,7 +46,7 @@ RECLONE = CLONE.replace("WriteSettings ", "")
 COPY_OVER = RECLONE.removeprefix("MarkClone ")
 AFTER_COPY = "Swap WriteSettings Start AwaitStreaming RemoveMarker"
 
-LOST = replace(FREE, wal_status="lost")
+LOST, HELD_LOST = replace(FREE, wal_status="lost"), replace(HELD, wal_status="lost")
 AHEAD = replace(STOPPED, timeline=4)
 PAST = replace(STOPPED, lsn=NOW + 1, replayed=NOW + 1)
 FORKED = replace(STOPPED, timeline=2, lsn=0x4000001, replayed=0x4000001)
@@ -135,8 +135,14 @@ STEPS: dict[str, tuple[State, str, str]] = {
     "slot lost while it runs, and the archive has it": (
         state(CONNECTING, primary=WITHOUT, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
     "slot lost while it streams, as one does that has caught up": (
-        state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
-    "slot lost while it streams, and nothing fetches WAL": (state(STREAMING, primary={"slot": replace(HELD, wal_status="lost")}), "none", ""),
+        state(STREAMING, primary={"slot": HELD_LOST}, **ARCHIVED), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it streams, and nothing fetches WAL": (
+        state(STREAMING, primary={"slot": HELD_LOST, "oldest_wal": 0x4000000}), "configure", "Stop DropSlot CreateSlot Start AwaitStreaming"),
+    "slot lost while it streams, and new settings": (
+        state(STREAMING, primary={"slot": HELD_LOST}, repository=REPOSITORY, config={"restore_command": FETCH, "owned": False}),
+        "configure", "Stop DropSlot CreateSlot WriteSettings Start AwaitStreaming"),
+    "slot lost, and its WAL is there yet": (
+        state(STOPPED, primary={"slot": LOST, "oldest_wal": 0x4000000}), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
     "slot lost, and the archive cannot be asked": (
         state(STOPPED, primary=WITHOUT, config={"restore_command": FETCH}, repository=UNREACHABLE), "configure", "DropSlot CreateSlot Start AwaitStreaming"),
     "its WAL is gone, and the archive has it": (state(STOPPED, primary={"oldest_wal": 0x5000000}, **ARCHIVED), "configure", "Start AwaitStreaming"),
@@ -167,6 +173,8 @@ REFUSALS: dict[str, tuple[State, str]] = {
     "lower timeline, ex-primary that crashed": (state(replace(FORMER, shutdown_end=0, control_state="in production")), "wrote past 0/4000000"),
     "timeline absent from the history": (state(replace(STOPPED, timeline=2), primary={"history": ((1, 0x2000000),)}), "not in the history"),
     "slot lost": (state(STOPPED, primary={"slot": LOST}), "set on_lost_slot=reclone"),
+    "slot lost while it streams, and no telling whether WAL is left": (
+        state(STREAMING, primary={"slot": HELD_LOST}), "which holds no WAL any more, and replicator may not see what WAL is left"),
     "its WAL is gone": (state(STOPPED, primary={"oldest_wal": 0x5000000}), "the oldest WAL on 10.0.0.1:5432 begins at 0/5000000"),
     "a rewind broke off": (state(STOPPED, marker=REWINDING), "an earlier pg_rewind broke off"),
     "slot lost, nor has the archive it": (
