@@ -74,6 +74,7 @@ class Switchover:
         self._stopped = False
         self._asked_to_promote = False
         self._held_since: float | None = None
+        self._handed_over = False  # from here on there is nothing to be taken back
         self.held_seconds = 0.0
 
     # -- observing
@@ -186,6 +187,7 @@ class Switchover:
         self._asked_to_promote = True
         self._ask_target("SELECT pg_promote(false)")
         self._until(lambda: not self._target().in_recovery, "taken over")
+        self._handed_over = not self.wanted.poolers
 
     def _until(self, reached: Any, what: str) -> None:
         deadline = time.monotonic() + self.wanted.timeout
@@ -204,13 +206,12 @@ class Switchover:
         failed = self.poolers.resume()
         if self._held_since is not None:
             self.held_seconds = time.monotonic() - self._held_since
-        if not failed:
-            self._held_since = None  # from here on there is nothing to be taken back
-        else:
+        if failed:
             raise Refusal(
                 f"{self.system.host}: {self.wanted.target} has taken over, but the pooler {failed[0]}, and "
                 "still holds its clients back: run RESUME there."
             )
+        self._handed_over = True
 
     def follow(self, slot: str) -> None:
         """Do here what postgres_replica would do, while this process still keeps everybody else away."""
@@ -232,7 +233,7 @@ class Switchover:
             self._asking.shutdown(wait=False)
 
     def _take_back(self) -> str:
-        if self._held_since is None:
+        if self._handed_over:
             return ""
         told = []
         try:
@@ -240,10 +241,11 @@ class Switchover:
                 told.append(self._start_again())
         except Refusal as refusal:
             told.append(refusal.message)
-        failed = self.poolers.resume()
-        told.append(
-            f"RESUME failed on {'; '.join(failed)}." if failed else "Clients are not held back any more."
-        )
+        if self._held_since is not None:
+            failed = self.poolers.resume()
+            told.append(
+                f"RESUME failed on {'; '.join(failed)}." if failed else "Clients are not held back any more."
+            )
         return " ".join(told)
 
     def _start_again(self) -> str:

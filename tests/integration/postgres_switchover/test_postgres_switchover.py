@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -105,18 +106,9 @@ def test_a_standby_that_does_not_take_over_gives_the_writes_back(pair: Pair) -> 
         time.sleep(0.5)
         process = pair.begin(timeout=2)
         deadline = time.monotonic() + 30
-        server = pair.standby.pid()
-        assert server is not None
         while pair.paused() == {"0"}:
             assert time.monotonic() < deadline
-        frozen = children_of(server)
-        for pid in frozen:
-            send(pid, signal.SIGSTOP)
-        try:
-            out, _errors = process.communicate(timeout=60)
-        finally:
-            for pid in frozen:
-                send(pid, signal.SIGCONT)
+        out = told_while_frozen(process, pair.standby)
         time.sleep(1)
     # Stopping waits for the standby as well.
     assert "does not answer within timeout=2 s" in out or "did not stop" in out
@@ -126,12 +118,36 @@ def test_a_standby_that_does_not_take_over_gives_the_writes_back(pair: Pair) -> 
     assert pair.paused() == {"0"}
 
 
-def children_of(pid: int) -> list[int]:
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+def test_a_standby_that_does_not_take_over_gives_the_writes_back_without_poolers_too(pair: Pair) -> None:
+    server = pair.primary.pid()
+    process = pair.begin(poolers=[], timeout=2)
+    deadline = time.monotonic() + 30
+    lock = pair.primary.data / "postmaster.pid"
+    while "stopping" not in lock.read_text():
+        assert time.monotonic() < deadline
+    out = told_while_frozen(process, pair.standby)
+    assert "was started again and takes writes" in out
+    assert pair.primary.pid() not in (None, server)
+    pair.primary.sql("INSERT INTO written VALUES (-1)")
+    # Nothing is left of it that would make the next start one of a standby.
+    assert not (pair.primary.data / "standby.signal").exists()
+    done = pair.ok(poolers=[])
+    assert (done["after"]["here"], done["after"]["target"]) == ("stopped", "primary")
+    assert pair.standby.sql("SELECT n FROM written WHERE n = -1") == "-1"
 
 
-def send(pid: int, number: signal.Signals) -> None:
-    os.kill(pid, number)
+def told_while_frozen(process: subprocess.Popen[str], standby: Standby) -> str:
+    """Freeze the standby until the module gives up, and return what it says."""
+    server = standby.pid()
+    assert server is not None
+    frozen = [server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())]
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        return process.communicate(timeout=60)[0]
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_pooler_that_is_not_told_is_named_and_lets_its_clients_go_on(pair: Pair) -> None:
