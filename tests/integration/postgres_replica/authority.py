@@ -39,13 +39,13 @@ class Authority:
     def certificate(self) -> str:
         return str(self.folder / "ca.crt")
 
-    def issue(self, address: str) -> tuple[str, str]:
-        """Return the files of a certificate for an address, and of its key."""
+    def issue(self, address: str, lifetime: datetime.timedelta = LIFETIME) -> tuple[str, str]:
+        """Return the files of a certificate for an address, and of its key; a lifetime below 0 has ended."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "database")])
         names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         signed = (
-            self._unsigned(subject, key.public_key())
+            self._unsigned(subject, key.public_key(), lifetime)
             .add_extension(names, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -62,7 +62,9 @@ class Authority:
             ),
         )
 
-    def _unsigned(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _unsigned(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta = LIFETIME
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -71,7 +73,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - LIFETIME)
-            .not_valid_after(now + LIFETIME)
+            .not_valid_after(now + lifetime)
         )
 
     def _write(self, name: str, content: bytes, mode: int = 0o644) -> str:
