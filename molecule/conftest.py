@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 import testinfra
 
+ROOT = Path(__file__).resolve().parents[1]
 Machines = Callable[[str], Any]
 Patience = Callable[..., Any]
 
@@ -75,6 +80,47 @@ class Asking:
 def ask() -> Asking:
     """Ask over HTTP."""
     return Asking()
+
+
+class Playbooks:
+    """Runs playbooks on the scenario's machines; a relative name is one of the checkout's."""
+
+    def __init__(self) -> None:
+        self.scenario = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+
+    def begin(
+        self, playbook: str | Path, *words: str, inventory: str = "inventory", **variables: Any
+    ) -> subprocess.Popen[str]:
+        """Start one in a session of its own, so that a test may kill it with all its children."""
+        where = f"--inventory={self.scenario / inventory}"
+        given = [f"--extra-vars={json.dumps(variables)}"] if variables else []
+        return subprocess.Popen(  # noqa: S603  # our own words
+            [*(sys.executable, "-m", "ansible", "playbook", where), *given, *words, str(ROOT / playbook)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            start_new_session=True,
+        )
+
+    def __call__(self, playbook: str | Path, *words: str, fails: bool = False, **how: Any) -> str:
+        """Run one to its end, which has to be a good one unless it has to fail; return what was said."""
+        with self.begin(playbook, *words, **how) as running:
+            said = running.communicate()[0]
+        assert (running.returncode != 0) == fails, said[-8000:]
+        return said
+
+    def converge(self, *words: str, **how: Any) -> str:
+        """Run the scenario's own."""
+        return self(self.scenario / "converge.yml", *words, **how)
+
+
+@pytest.fixture(scope="session")
+def playbooks() -> Playbooks:
+    """Run playbooks as a person at the controller does."""
+    return Playbooks()
 
 
 @pytest.fixture(scope="session")

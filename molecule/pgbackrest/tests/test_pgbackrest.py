@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Playbooks
 
 ROOT = Path(__file__).resolve().parents[3]
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 DATABASES = ("pg1", "pg2")
 SILENCE = "table inet silence { chain out { type filter hook output priority 0; ip daddr %s drop; }; }"
 STREAMS = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
@@ -31,37 +28,6 @@ def psql(machine: Any, query: str, database: str = "app") -> str:
         "cd / && sudo -u postgres psql -XAtq -v ON_ERROR_STOP=1 -d %s -c %s", database, query
     )
     return str(said)
-
-
-def begin(name: str, *variables: str) -> subprocess.Popen[str]:
-    """Start a playbook of the collection on the scenario's machines."""
-    extra = [f"--extra-vars={json.dumps(dict(one.split('=', 1) for one in variables))}"]
-    return subprocess.Popen(  # noqa: S603  # our own words
-        [
-            ROOT / ".venv/bin/ansible-playbook",
-            f"--inventory={SCENARIO}/inventory",
-            f"playbooks/{name}.yml",
-            *extra,
-        ],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_NOCOLOR": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def play(name: str, *variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook to its end."""
-    process = begin(name, *variables)
-    out, errors = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
-
-
-def succeed(name: str, *variables: str) -> str:
-    done = play(name, *variables)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    return done.stdout
 
 
 def info(host: Any) -> dict[str, Any]:
@@ -154,17 +120,19 @@ def test_wal_is_archived_before_a_segment_is_full(machines: Machines) -> None:
     assert psql(machines("pg2"), "SHOW archive_command") == psql(machines("pg1"), "SHOW archive_command")
 
 
-def test_an_incremental_backup_holds_what_has_changed(repository: Any, machines: Machines) -> None:
+def test_an_incremental_backup_holds_what_has_changed(
+    playbooks: Playbooks, repository: Any, machines: Machines
+) -> None:
     write(machines("pg1"), "second")
-    succeed("backup", "backup_type=incr")
+    playbooks("playbooks/backup.yml", backup_type="incr")
     full, incremental = info(repository)["backup"]
     assert incremental["type"] == "incr"
     assert incremental["prior"] == full["label"]
     assert incremental["info"]["delta"] < full["info"]["delta"] / 5
 
 
-def test_the_check_restores_and_reads(repository: Any) -> None:
-    said = succeed("backup_check")
+def test_the_check_restores_and_reads(playbooks: Playbooks, repository: Any) -> None:
+    said = playbooks("playbooks/backup_check.yml")
     assert info(repository)["backup"][-1]["label"] in said
     assert "amcheck: true" in said
     # What was asked for: two words, and when the second was written.
@@ -191,7 +159,7 @@ def test_the_check_runs_as_a_unit(repository: Any) -> None:
     )
 
 
-FROM_BACKUP = "postgres_replica_clone_from=backup"
+FROM_BACKUP: dict[str, Any] = {"postgres_replica_clone_from": "backup"}
 # Freezes the restore on a replica, which would be too quick, and kills the run that waits for it.
 KILL_A_RESTORE = """
 for _ in $(seq 3000); do
@@ -221,18 +189,18 @@ def base_backups(machines: Machines) -> Any:
 
 
 def test_a_wiped_replica_is_cloned_from_the_backup_however_often_that_is_killed(
-    machines: Machines, base_backups: Any, soon: Patience
+    playbooks: Playbooks, machines: Machines, base_backups: Any, soon: Patience
 ) -> None:
     primary, replica = map(machines, DATABASES)
     replica.check_output("systemctl stop 'postgresql@*-main.service'")
     replica.check_output("rm -r /var/lib/postgresql/*/main")
     write(primary, "meanwhile")
-    run = begin("postgres", FROM_BACKUP)
+    run = playbooks.begin("playbooks/postgres.yml", **FROM_BACKUP)
     frozen = replica.check_output(KILL_A_RESTORE)
     assert run.communicate()[0]
     assert run.returncode != 0
     assert replica.run("ps -p %s", frozen).rc == 0, "the restore outlives its run"
-    succeed("postgres", FROM_BACKUP)
+    playbooks("playbooks/postgres.yml", **FROM_BACKUP)
     assert replica.run("pgrep -f '/main[.]new'").rc != 0
     assert replica.run("ps -p %s", frozen).rc != 0
     assert replica.check_output("ls /var/lib/postgresql/*/").split() == ["main", "main.passfile"]
@@ -243,7 +211,7 @@ def test_a_wiped_replica_is_cloned_from_the_backup_however_often_that_is_killed(
 
 
 def test_a_replica_that_was_away_for_long_catches_up_by_the_archive(
-    machines: Machines, base_backups: Any, soon: Patience
+    playbooks: Playbooks, machines: Machines, base_backups: Any, soon: Patience
 ) -> None:
     """Its slot has lost what it needs, and it comes back without a clone."""
     primary, replica = map(machines, DATABASES)
@@ -258,7 +226,7 @@ def test_a_replica_that_was_away_for_long_catches_up_by_the_archive(
     psql(primary, "CHECKPOINT", "postgres")
     status = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = 'pg2'"
     soon(lambda: psql(primary, status) == "lost", 30)
-    succeed("postgres")
+    playbooks("playbooks/postgres.yml")
     soon(lambda: psql(primary, STREAMS) == "1", 10)
     soon(lambda: words(replica) == words(primary), 10)
     assert len(words(replica)) == 8
@@ -272,30 +240,31 @@ def test_a_replica_that_was_away_for_long_catches_up_by_the_archive(
 
 
 def test_the_archive_has_no_gap_across_a_switchover(
-    repository: Any, machines: Machines, soon: Patience
+    playbooks: Playbooks, repository: Any, machines: Machines, soon: Patience
 ) -> None:
     before = len(info(repository)["backup"])
-    succeed("switchover", "switchover_to=pg2")
+    playbooks("playbooks/switchover.yml", switchover_to="pg2")
     write(machines("pg2"), "switched")
     archive(machines("pg2"), soon)
     # The last backup is from before it, and what is replayed from there reaches beyond it.
-    assert re.search(r"rows:\s+- +- '3'\s+- '\d{4}-", succeed("backup_check"))
-    succeed("backup", "backup_type=incr")
+    assert re.search(r"rows:\s+- +- '3'\s+- '\d{4}-", playbooks("playbooks/backup_check.yml"))
+    playbooks("playbooks/backup.yml", backup_type="incr")
     assert len(info(repository)["backup"]) == before + 1
     assert info(repository)["backup"][-1]["archive"]["stop"].startswith("00000002")
 
 
-def test_after_a_switchover_there_is_nothing_to_set_up_anew(machines: Machines, soon: Patience) -> None:
-    assert not re.search(r"changed=[1-9]", succeed("pgbackrest"))
-    succeed("switchover", "switchover_to=pg1")
+def test_after_a_switchover_there_is_nothing_to_set_up_anew(
+    playbooks: Playbooks, machines: Machines, soon: Patience
+) -> None:
+    assert not re.search(r"changed=[1-9]", playbooks("playbooks/pgbackrest.yml"))
+    playbooks("playbooks/switchover.yml", switchover_to="pg1")
     psql(machines("pg1"), "DELETE FROM words WHERE word = 'switched'")
     soon(lambda: psql(machines("pg1"), STREAMS) == "1", 10)
 
 
-def test_nothing_is_overwritten_that_was_not_named(machines: Machines) -> None:
-    done = play("restore", "restore_overwrite=pg1")
-    assert done.returncode != 0
-    assert "say so by -e restore_overwrite=pg1,pg2. Nothing was changed." in " ".join(done.stdout.split())
+def test_nothing_is_overwritten_that_was_not_named(playbooks: Playbooks, machines: Machines) -> None:
+    said = playbooks("playbooks/restore.yml", restore_overwrite="pg1", fails=True)
+    assert "say so by -e restore_overwrite=pg1,pg2. Nothing was changed." in " ".join(said.split())
     assert words(machines("pg1")) == {"first", "second"}
 
 
@@ -314,14 +283,14 @@ def moment(machines: Machines) -> str:
 
 
 def test_a_restore_to_a_moment_finds_what_was_before_and_not_what_was_after(
-    machines: Machines, moment: str, soon: Patience
+    playbooks: Playbooks, machines: Machines, moment: str, soon: Patience
 ) -> None:
-    succeed(
-        "restore",
-        "restore_overwrite=pg1,pg2",
-        "restore_until=time",
-        f"restore_target={moment}",
-        "restore_name=mistake",
+    playbooks(
+        "playbooks/restore.yml",
+        restore_overwrite="pg1,pg2",
+        restore_until="time",
+        restore_target=moment,
+        restore_name="mistake",
     )
     assert words(machines("pg1")) == {"first", "second", "wanted"}
     soon(lambda: psql(machines("pg1"), STREAMS) == "1", 10)
@@ -344,20 +313,24 @@ def test_nothing_of_the_restore_is_left_in_the_settings(machines: Machines) -> N
     assert psql(machines("pg2"), "SHOW recovery_target_time") == ""
 
 
-def test_a_restore_of_the_same_name_is_not_done_again(machines: Machines, moment: str) -> None:
+def test_a_restore_of_the_same_name_is_not_done_again(
+    playbooks: Playbooks, machines: Machines, moment: str
+) -> None:
     write(machines("pg1"), "later")
-    said = succeed(
-        "restore",
-        "restore_overwrite=pg1,pg2",
-        "restore_until=time",
-        f"restore_target={moment}",
-        "restore_name=mistake",
+    said = playbooks(
+        "playbooks/restore.yml",
+        restore_overwrite="pg1,pg2",
+        restore_until="time",
+        restore_target=moment,
+        restore_name="mistake",
     )
     assert not re.search(r"changed=[1-9]", said), said[-2000:]
     assert words(machines("pg1")) == {"first", "second", "wanted", "later"}
 
 
-def test_backups_go_on_on_another_primary(repository: Any, machines: Machines, soon: Patience) -> None:
+def test_backups_go_on_on_another_primary(
+    playbooks: Playbooks, repository: Any, machines: Machines, soon: Patience
+) -> None:
     """The primary is killed and wiped; somebody promotes the replica, and tells the backups nothing."""
     old, new = map(machines, DATABASES)
     old.check_output("systemctl kill --signal=KILL 'postgresql@*-main.service'")
@@ -373,13 +346,15 @@ def test_backups_go_on_on_another_primary(repository: Any, machines: Machines, s
     write(new, "promoted")
     archive(new, soon)
     before = len(info(repository)["backup"])
-    succeed("backup", "backup_type=incr")
+    playbooks("playbooks/backup.yml", backup_type="incr")
     assert len(info(repository)["backup"]) == before + 1
     write(new, "acknowledged")
 
 
-def test_a_wiped_primary_comes_back_with_every_row(machines: Machines, soon: Patience) -> None:
-    succeed("restore", "restore_overwrite=pg2,pg1", "restore_name=wiped", FROM_BACKUP)
+def test_a_wiped_primary_comes_back_with_every_row(
+    playbooks: Playbooks, machines: Machines, soon: Patience
+) -> None:
+    playbooks("playbooks/restore.yml", restore_overwrite="pg2,pg1", restore_name="wiped", **FROM_BACKUP)
     everything = {"first", "second", "wanted", "later", "promoted", "acknowledged"}
     assert words(machines("pg1")) == everything
     soon(lambda: psql(machines("pg1"), STREAMS) == "1", 10)
@@ -387,12 +362,14 @@ def test_a_wiped_primary_comes_back_with_every_row(machines: Machines, soon: Pat
     assert machines("pg1").check_output("ls /var/lib/postgresql/*/ | grep -c before-wiped || true") == "0"
 
 
-def test_the_new_timeline_can_be_restored(repository: Any, machines: Machines, soon: Patience) -> None:
+def test_the_new_timeline_can_be_restored(
+    playbooks: Playbooks, repository: Any, machines: Machines, soon: Patience
+) -> None:
     write(machines("pg1"), "last")
     archive(machines("pg1"), soon)
-    succeed("backup", "backup_type=full")
+    playbooks("playbooks/backup.yml", backup_type="full")
     assert info(repository)["backup"][-1]["type"] == "full"
-    assert "- '7'" in succeed("backup_check")
+    assert "- '7'" in playbooks("playbooks/backup_check.yml")
 
 
 def test_no_unit_has_failed(repository: Any, machines: Machines) -> None:

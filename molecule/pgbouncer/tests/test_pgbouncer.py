@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Playbooks
 
 testinfra_hosts = ["app_nodes"]
 AUTHORITY = "/etc/pgbouncer/tls/ca.crt"
@@ -242,6 +243,35 @@ def test_another_certificate_is_shown_after_a_reload(host: Any, soon: Patience) 
         host.check_output("cp -a /root/tls/. %s && rm -r /root/tls && systemctl reload pgbouncer", folder)
     soon(lambda: shown() == before, 5)
     assert process() == running
+
+
+def given(role: str, key: str = "{{ inventory_hostname }}") -> dict[str, Any]:
+    """Name the files that the authority made as if somebody had brought them."""
+    folder = f"{{{{ {role}_tls_ca_dir }}}}"
+    return {
+        f"{role}_tls_source": "files",
+        f"{role}_tls_ca": f"{folder}/ca.crt",
+        f"{role}_tls_certificate": f"{folder}/{{{{ inventory_hostname }}}}.crt",
+        f"{role}_tls_certificate_key": f"{folder}/{key}.key",
+    }
+
+
+def test_files_that_are_brought_take_the_place_of_those_that_were_made(playbooks: Playbooks) -> None:
+    for said in (
+        playbooks("playbooks/postgres.yml", **given("postgres_server")),
+        playbooks.converge(**given("pgbouncer")),
+    ):
+        assert "changed=0" in said
+        assert not re.search("changed=[1-9]", said)
+
+
+def test_a_key_of_another_certificate_is_refused(playbooks: Playbooks) -> None:
+    for said in (
+        playbooks("playbooks/postgres.yml", fails=True, **given("postgres_server", "app1")),
+        playbooks.converge(fails=True, **given("pgbouncer", "pg1")),
+    ):
+        assert "is not that of the certificate" in " ".join(said.split())
+        assert not re.search("changed=[1-9]", said)
 
 
 def test_from_other_machines_only_the_console_is_reached_and_only_by_who_hands_over(

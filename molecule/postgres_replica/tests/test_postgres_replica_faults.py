@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Playbooks
 
 ROOT = Path(__file__).resolve().parents[3]
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 ROLE_ALONE = "postgres_replica_preflight,postgres_replica_service,postgres_replica_verify"
 KILLS = 10
 # 300 MB.
@@ -52,25 +51,17 @@ def psql(machine: Any, query: str, database: str = "app") -> str:
 class Replica:
     """The replica, as the one who looks after it meets it."""
 
-    def __init__(self, host: Any, primary: Any, soon: Patience) -> None:
-        self.host, self.primary, self.soon = host, primary, soon
-        self.version = host.check_output("ls /etc/postgresql")
+    def __init__(self, host: Any, primary: Any, playbooks: Playbooks, soon: Patience) -> None:
+        self.host, self.primary = host, primary
+        self.playbooks, self.soon = playbooks, soon
+        self.version = self.host.check_output("ls /etc/postgresql")
         self.parent = f"/var/lib/postgresql/{self.version}"
         self.data = f"{self.parent}/main"
         self.unit = f"postgresql@{self.version}-main.service"
 
     def begin(self, *words: str, whole: bool = False) -> subprocess.Popen[str]:
         tags = () if whole else ("--tags", ROLE_ALONE)
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(SCENARIO / "inventory")]
-        return subprocess.Popen(  # noqa: S603  # our own words
-            [*argv, str(SCENARIO / "converge.yml"), *tags, *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-            start_new_session=True,
-        )
+        return self.playbooks.begin(self.playbooks.scenario / "converge.yml", *tags, *words)
 
     def run(self, *words: str, whole: bool = False) -> str:
         run = self.begin(*words, whole=whole)
@@ -124,9 +115,9 @@ def primary(machines: Machines) -> Any:
 
 
 @pytest.fixture
-def replica(machines: Machines, primary: Any, soon: Patience) -> Replica:
+def replica(primary: Any, machines: Machines, playbooks: Playbooks, soon: Patience) -> Replica:
     # By its name: pytest's --hosts would have all of them wiped.
-    return Replica(machines("pg2"), primary, soon)
+    return Replica(machines("pg2"), primary, playbooks, soon)
 
 
 def kill_module(replica: Replica, run: subprocess.Popen[str]) -> bool:
@@ -237,7 +228,7 @@ def info(replica: Replica) -> dict[str, Any]:
     argv = [
         str(Path(sys.executable).with_name("ansible")),
         "-i",
-        str(SCENARIO / "inventory"),
+        str(replica.playbooks.scenario / "inventory"),
         "pg2",
         "-b",
         "-o",

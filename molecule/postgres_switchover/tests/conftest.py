@@ -9,17 +9,16 @@ import json
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
+if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Playbooks
+
 NODES = ("app1", "app2")
 DATABASES = ("pg1", "pg2", "pg3")
 RECAP = re.compile(r"^(\w+) +: ok=\d+ +changed=(\d+) .* failed=(\d+)", re.MULTILINE)
@@ -41,7 +40,8 @@ class Account:
 class Platform:
     """The machines of this scenario."""
 
-    machine: Callable[[str], Any]
+    machine: Machines
+    play: Playbooks
     databases: tuple[str, ...] = DATABASES
     off: set[str] = field(default_factory=set)
 
@@ -72,14 +72,6 @@ class Platform:
     def start(self, name: str) -> None:
         self.podman("start", self.container(name))
         self.off.discard(name)
-
-    def play(self, playbook: str, *words: str, fails: bool = False) -> str:
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(SCENARIO / "inventory")]
-        done = subprocess.run(  # noqa: S603  # our own words
-            [*argv, str(ROOT / playbook), *words], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        assert (done.returncode != 0) == fails, done.stdout[-6000:] + done.stderr[-2000:]
-        return done.stdout
 
     @contextmanager
     def traffic(self) -> Iterator[Account]:
@@ -131,8 +123,8 @@ class Platform:
 
 
 @pytest.fixture(scope="session")
-def platform(machines: Callable[[str], Any]) -> Platform:
-    return Platform(machines)
+def platform(machines: Machines, playbooks: Playbooks) -> Platform:
+    return Platform(machines, playbooks)
 
 
 @pytest.fixture(autouse=True)

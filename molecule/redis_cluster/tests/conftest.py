@@ -6,16 +6,11 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,8 +22,6 @@ if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Machines
 
 PORTS = (6379, 6380)
-ROOT = Path(__file__).resolve().parents[3]
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 PAUSE = 0.002  # s between two writes
 
 
@@ -82,33 +75,6 @@ def access(machines: Machines, tmp_path_factory: pytest.TempPathFactory) -> Acce
         ca = str(path)
     users = ("app", "operator", "replication")
     return Access(tuple(addresses), {user: variables[f"vault_redis_{user}_password"] for user in users}, ca)
-
-
-@pytest.fixture(scope="session")
-def converge() -> Callable[..., str]:
-    """Run the scenario's playbook with some variables changed, and return what it said."""
-
-    def run(
-        *arguments: str,
-        playbook: Path = SCENARIO / "converge.yml",
-        inventory: str = "inventory",
-        **variables: Any,
-    ) -> str:
-        done = subprocess.run(  # noqa: S603  # our own words
-            [
-                *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / inventory}"),
-                *(*arguments, f"--extra-vars={json.dumps(variables)}", str(playbook)),
-            ],
-            env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
 
 
 @dataclass

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from ansible_collections.payaid.scaling.molecule.conftest import Playbooks
 
     from .conftest import Access, Account
 
@@ -35,17 +37,19 @@ def settings(access: Access, name: str) -> set[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def put_back(converge: Callable[..., str]) -> Iterator[None]:
+def put_back(playbooks: Playbooks) -> Iterator[None]:
     """Leave the machines as the scenario made them, however the tests end."""
     yield
-    converge()
+    playbooks.converge()
 
 
 def test_what_can_be_set_under_way_restarts_nothing(
-    access: Access, converge: Callable[..., str], traffic: Account
+    access: Access, playbooks: Playbooks, traffic: Account
 ) -> None:
     before, shard = started(access), access.shards()
-    said = converge(redis_server_maxmemory="300mb", redis_server_settings={"slowlog-log-slower-than": 5000})
+    said = playbooks.converge(
+        redis_server_maxmemory="300mb", redis_server_settings={"slowlog-log-slower-than": 5000}
+    )
     assert "changed=0" not in said
     traffic.prove(shard)
     assert settings(access, "maxmemory") == {str(300 * 1024 * 1024)}
@@ -54,10 +58,10 @@ def test_what_can_be_set_under_way_restarts_nothing(
     assert started(access) == before
 
 
-def test_what_needs_a_restart_rolls(access: Access, converge: Callable[..., str], traffic: Account) -> None:
+def test_what_needs_a_restart_rolls(access: Access, playbooks: Playbooks, traffic: Account) -> None:
     before, shard = started(access), access.shards()
     changed = {"tcp-backlog": 1024, "io-threads": 2}
-    converge(redis_server_settings=changed)
+    playbooks.converge(redis_server_settings=changed)
     traffic.prove(shard)
     assert settings(access, "tcp-backlog") == {"1024"}
     assert settings(access, "io-threads") == {"2"}
@@ -65,15 +69,13 @@ def test_what_needs_a_restart_rolls(access: Access, converge: Callable[..., str]
     assert {len(away) for away in traffic.away} == {0, 1}, "the watch saw no restart at all"
     # What it has become is what it stays: nothing is restarted again.
     now = started(access)
-    assert "changed=0" in converge(redis_server_settings=changed)
+    assert "changed=0" in playbooks.converge(redis_server_settings=changed)
     assert started(access) == now
 
 
-def test_a_setting_that_no_server_would_take_changes_nothing(
-    access: Access, converge: Callable[..., str]
-) -> None:
+def test_a_setting_that_no_server_would_take_changes_nothing(access: Access, playbooks: Playbooks) -> None:
     before = started(access)
     with pytest.raises(AssertionError, match="would not run with the settings"):
-        converge(redis_server_settings={"maxmemory-polcy": "noeviction"})
+        playbooks.converge(redis_server_settings={"maxmemory-polcy": "noeviction"})
     assert started(access) == before
     assert all(access.instance(address, port).ping() for address, port in access.everybody)

@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Playbooks
 
     from .conftest import Access, Account
 
 testinfra_hosts = ["redis1"]
 ROOT = Path(__file__).resolve().parents[3]
-SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 PORTS = (6379, 6380)
 SCALE = ROOT / "playbooks/redis_scale.yml"
 RESHAPE = ROOT / "molecule/redis_cluster/files/reshape.yml"
@@ -55,14 +50,14 @@ def well(access: Access) -> bool:
 
 
 def test_one_machine_more_under_traffic(
-    access: Access, converge: Callable[..., str], traffic: Account, soon: Patience
+    access: Access, playbooks: Playbooks, traffic: Account, soon: Patience
 ) -> None:
     assert shape(access) == (3, 6)
     shard = access.shards()
-    foretold = converge("--check", "--diff", playbook=SCALE, inventory="inventory_scaled")
+    foretold = playbooks(SCALE, "--check", "--diff", inventory="inventory_scaled")
     assert re.search(r"-\s+role: empty", foretold), "the diff shows what a new node becomes"
     assert shape(access) == (3, 6)
-    converge(playbook=SCALE, inventory="inventory_scaled")
+    playbooks(SCALE, inventory="inventory_scaled")
     assert shape(access) == (4, 8)
     traffic.prove(shard)
     soon(lambda: well(access))
@@ -95,27 +90,17 @@ def lost(access: Access, pairs: dict[str, str]) -> list[str]:
     return missing
 
 
-def reshape(machines: int) -> subprocess.Popen[str]:
+def reshape(playbooks: Playbooks, machines: int) -> subprocess.Popen[str]:
     """Begin to bring the cluster to the instances of so many machines."""
-    return subprocess.Popen(  # noqa: S603  # our own words
-        [
-            *(sys.executable, "-m", "ansible", "playbook", f"--inventory={SCENARIO / 'inventory_scaled'}"),
-            # Without pipelining the module is a file on the machine, by whose name its process is found.
-            *("--extra-vars", json.dumps({"machines": machines, "ansible_ssh_pipelining": False})),
-            str(RESHAPE),
-        ],
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+    # Without pipelining the module is a file on the machine, by whose name its process is found.
+    return playbooks.begin(
+        RESHAPE, inventory="inventory_scaled", machines=machines, ansible_ssh_pipelining=False
     )
 
 
-def killed(host: Any, access: Access, machines: int, delay: float) -> bool:
+def killed(playbooks: Playbooks, host: Any, access: Access, machines: int, delay: float) -> bool:
     """Kill a run, on both sides, a while after its first slot was opened; tell whether it was still at it."""
-    run = reshape(machines)
+    run = reshape(playbooks, machines)
     end = time.monotonic() + 60
     while run.poll() is None and not any(node["migrations"] for node in own_words(access)):
         assert time.monotonic() < end, "no slot was opened"
@@ -140,15 +125,15 @@ def own_words(access: Access) -> list[dict[str, Any]]:
 
 
 def test_killed_at_any_moment_and_run_again(
-    machines: Machines, access: Access, known: dict[str, str], soon: Patience
+    machines: Machines, playbooks: Playbooks, access: Access, known: dict[str, str], soon: Patience
 ) -> None:
     """Ten times, alternately with one machine less and one more."""
     interrupted = 0
     for number in range(KILLS):
         wanted = 3 if number % 2 == 0 else 4
         moment = secrets.randbelow(1500) / 1000  # s
-        interrupted += killed(machines("redis1"), access, wanted, moment)
-        again = reshape(wanted)
+        interrupted += killed(playbooks, machines("redis1"), access, wanted, moment)
+        again = reshape(playbooks, wanted)
         said, _nothing = again.communicate(timeout=300)
         assert again.returncode == 0, said
         assert shape(access) == (wanted, 2 * wanted), number
@@ -158,18 +143,18 @@ def test_killed_at_any_moment_and_run_again(
 
 
 def test_one_machine_less_under_traffic(
-    access: Access, converge: Callable[..., str], traffic: Account, machines: Machines
+    access: Access, playbooks: Playbooks, traffic: Account, machines: Machines
 ) -> None:
     assert shape(access) == (4, 8)
     shard = access.shards()
     with pytest.raises(AssertionError, match="is not listed in nodes: list it, set unlisted=remove"):
-        converge(playbook=SCALE)
+        playbooks(SCALE)
     assert shape(access) == (4, 8)
-    converge(playbook=SCALE, redis_scale_remove=True)
+    playbooks(SCALE, redis_scale_remove=True)
     assert shape(access) == (3, 6)
     traffic.prove(shard)
     fourth = machines("redis4")
     for port in PORTS:
         assert not fourth.service(f"redis-server@{port}").is_running
         assert not fourth.service(f"redis-server@{port}").is_enabled
-    assert "changed=0" in converge(playbook=SCALE)
+    assert "changed=0" in playbooks(SCALE)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Playbooks
 
     from .conftest import Access, Account
 
@@ -73,7 +73,7 @@ def everybody(access: Access, machines: Machines, soon: Patience) -> Iterator[No
 
 @pytest.mark.usefixtures("everybody")
 def test_a_machine_that_is_lost_is_replaced(
-    access: Access, machines: Machines, traffic: Account, converge: Callable[..., str], soon: Patience
+    access: Access, machines: Machines, traffic: Account, playbooks: Playbooks, soon: Patience
 ) -> None:
     old = access.master()
     machine = machines(access.machines[old])
@@ -90,7 +90,7 @@ def test_a_machine_that_is_lost_is_replaced(
     new = access.master()
     took = soon(lambda: in_step(access, old, new), 60)
     print(f"the former master followed after {took:.1f} s")
-    assert unchanged(converge())
+    assert unchanged(playbooks.converge())
     assert access.master() == new
 
 
@@ -129,7 +129,7 @@ def test_a_process_that_is_killed_is_back_before_anybody_replaces_it(
 
 
 def test_what_needs_a_restart_rolls_and_loses_nothing(
-    access: Access, traffic: Account, converge: Callable[..., str]
+    access: Access, traffic: Account, playbooks: Playbooks
 ) -> None:
     def run_ids() -> set[str]:
         found = set()
@@ -140,12 +140,12 @@ def test_what_needs_a_restart_rolls_and_loses_nothing(
 
     before = run_ids()
     try:
-        converge(redis_server_settings={"tcp-backlog": 1024})
+        playbooks.converge(redis_server_settings={"tcp-backlog": 1024})
         traffic.stop()
         print(f"{len(traffic.acknowledged)} writes acknowledged, the longest pause {traffic.longest:.1f} s")
         assert traffic.lost() == []
         assert not before & run_ids(), "a server was not restarted"
         assert traffic.longest < BACK_WITHIN
     finally:
-        converge()
-    assert unchanged(converge())
+        playbooks.converge()
+    assert unchanged(playbooks.converge())
