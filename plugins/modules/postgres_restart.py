@@ -134,12 +134,10 @@ from ansible_collections.payaid.scaling.plugins.module_utils._module import begi
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import CLUSTER_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.detached import detached
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.console import POOLER_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.io import Restart
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.plan import plan, report
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import (
-    POOLER_ARGUMENTS,
-)
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **CLUSTER_ARGUMENTS,
@@ -156,7 +154,7 @@ def restart(wanted: Wanted, check_mode: bool) -> dict[str, Any]:
     work = Restart(wanted)
     with work.system.alone(wanted.data_dir), work.taken_back():
         outcome = converge(work.observe, lambda state: plan(state, wanted), work, check_mode=check_mode)
-        return report(outcome, work.held_seconds, work.cut_off)
+        return report(outcome, work.held.seconds, work.cut_off)
 
 
 def main() -> None:

@@ -125,12 +125,10 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster i
     LOGIN_ARGUMENTS,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.detached import detached
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.console import POOLER_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.io import Switchover
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.plan import plan, report
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import (
-    POOLER_ARGUMENTS,
-)
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **CLUSTER_ARGUMENTS,
@@ -150,7 +148,7 @@ def switch(wanted: Wanted, check_mode: bool) -> dict[str, Any]:
         outcome = converge(
             switchover.observe, lambda state: plan(state, wanted), switchover, check_mode=check_mode
         )
-        return report(outcome, switchover.held_seconds)
+        return report(outcome, switchover.held.seconds)
 
 
 def main() -> None:

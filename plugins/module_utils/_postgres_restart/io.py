@@ -18,15 +18,9 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres import sy
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres import text
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.holding import Held
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart import faults
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.io import (
-    BUSY,
-    CHECKPOINT,
-    CHECKPOINT_DISTANCE,
-    HAS_PSYCOPG,
-)
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import Poolers
 
 PAUSE = 0.05  # s between two looks
 # Those who send readers here have to hear of it first: a quarter of a second for the agent, another for
@@ -54,16 +48,12 @@ class Restart:
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.system = host_system.System()
-        if not HAS_PSYCOPG:
-            raise Refusal(f"{self.system.host}: psycopg is missing: install python3-psycopg.")
         self.local = LocalCluster(wanted, self.system)
         self._starting = ThreadPoolExecutor(max_workers=1)
         self._started: Future[None] | None = None
-        self.poolers = Poolers(self.system.host, wanted)
+        self.held = Held(wanted, self.system, self.local)
         self._stopped = False
         self._drained = False
-        self._held_since: float | None = None
-        self.held_seconds = 0.0
         self.cut_off = 0
 
     # -- observing
@@ -77,7 +67,7 @@ class Restart:
             started=float(answer.get("started", 0)),
             following=_follows(local),
             drained=self._is_drained(),
-            poolers=self.poolers.observe() if not _is_standby(local) else (),
+            poolers=self.held.observe() if not _is_standby(local) else (),
         )
         if not state.due(self.wanted):
             return state
@@ -85,17 +75,8 @@ class Restart:
 
     def _with_obstacles(self, state: State, answer: dict[str, Any]) -> State:
         """Look at what matters only where something is to be stopped."""
-        local = state.local
-        busy, checkpointed = [], False
-        if not local.in_recovery:
-            busy = self.local.demand(BUSY.format(age=self.wanted.max_transaction_age))["busy"]
-            checkpointed = local.lsn - self.local.control().checkpoint_lsn < CHECKPOINT_DISTANCE
-        return replace(
-            state,
-            long_transactions=tuple(busy),
-            checkpointed=checkpointed,
-            faults=(*self._faults(local), *answer["access"]),
-        )
+        state = replace(state, faults=(*self._faults(state.local), *answer["access"]))
+        return state if state.local.in_recovery else self.held.with_obstacles(state)
 
     def _faults(self, local: Local) -> tuple[str, ...]:
         wanted = self.wanted
@@ -118,7 +99,7 @@ class Restart:
     # -- doing
 
     def checkpoint(self) -> None:
-        self.local.demand(CHECKPOINT)
+        self.held.checkpoint()
 
     def drain(self) -> None:
         """Send readers elsewhere until it is over, or, should nobody end it, until it must be over."""
@@ -138,14 +119,13 @@ class Restart:
             time.sleep(PAUSE)
 
     def pause(self) -> None:
-        self._held_since = time.monotonic()
-        self.poolers.pause()
+        self.held.pause()
 
     @property
     def service(self) -> host_system.Service:
         """Have as much patience with a standby as nobody has who waits for a primary."""
         wanted = self.wanted
-        seconds = wanted.timeout if self._held_since is not None else wanted.catch_up_timeout
+        seconds = wanted.timeout if self.held.waiting else wanted.catch_up_timeout
         return host_system.service_for(self.system, wanted, seconds)
 
     def stop(self) -> None:
@@ -157,7 +137,7 @@ class Restart:
         self._stopped = True
         self._started = self._starting.submit(self.service.start)
         while not self._started.done():
-            if self._held_since is not None and self.local.accepts():
+            if self.held.waiting and self.local.accepts():
                 return
             time.sleep(PAUSE)
         self._started.result()
@@ -185,14 +165,7 @@ class Restart:
         self._drained = False
 
     def resume(self) -> None:
-        failed = self.poolers.resume()
-        if self._held_since is not None:
-            self.held_seconds = time.monotonic() - self._held_since
-        if failed:
-            raise Refusal(
-                f"{self.system.host}: {self.wanted.name} runs, but the pooler {failed[0]}, and still holds "
-                "its clients back: run RESUME there."
-            )
+        self.held.resume(f"{self.wanted.name} runs")
         if self._started is not None:
             self._started.result()
 
@@ -209,7 +182,7 @@ class Restart:
             self._take_back()
             raise
         finally:
-            self.poolers.close()
+            self.held.close()
             self._starting.shutdown(wait=False)
 
     def _take_back(self) -> str:
@@ -218,19 +191,12 @@ class Restart:
             told.append(self._start_again())
         if self._drained:
             self.undrain()
-        if self._held_since is not None:
-            failed = self.poolers.resume()
-            told.append(
-                f"RESUME failed on {'; '.join(failed)}." if failed else "Clients are not held back any more."
-            )
-        return " ".join(told)
+        told.append(self.held.let_go())
+        return " ".join(filter(None, told))
 
     def _start_again(self) -> str:
         try:
-            # It may be waiting in its shutdown for a standby that does not answer. The WAL has it all.
-            if server := self.local.postmaster():
-                host_system.quit_server(self.system.host, self.wanted, server.pid)
-            self.service.start()
+            self.held.start_again(self.service)
         except Refusal as refusal:
             return f"It is down: {refusal.message}"
         return f"{self.wanted.name} was started again."

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Guarded, Pooler
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.model import Behind, Guarded
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,9 @@ class Wanted(Guarded):
 
 
 @dataclass(frozen=True)
-class State:
+class State(Behind):
     """All that a decision needs."""
 
-    host: str
-    local: Local
     # Settings that its files have and the process has not.
     pending: tuple[str, ...] = ()
     # Moment of the start, in seconds since the epoch.
@@ -35,20 +32,12 @@ class State:
     following: bool = False
     # Readers are being sent elsewhere.
     drained: bool = False
-    poolers: tuple[Pooler, ...] = ()
-    # Transactions that a pause would have to wait for, each in words.
-    long_transactions: tuple[str, ...] = ()
-    checkpointed: bool = False
     # Why it would not start again, each in words.
     faults: tuple[str, ...] = ()
 
     @property
     def up(self) -> bool:
         return self.local.server == "up"
-
-    @property
-    def paused(self) -> bool:
-        return any(pool.paused for pooler in self.poolers for pool in pooler.pools)
 
     @property
     def broken_off(self) -> bool:

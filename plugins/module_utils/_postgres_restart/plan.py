@@ -10,44 +10,32 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
-    held_pools,
-    with_pools,
-)
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.refusals import (
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.refusals import (
     poolers_in_the_way,
     transaction_in_the_way,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.steps import (
+    Checkpoint,
+    Holding,
+    Pause,
+    resume,
+)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
 
 
-class Actions(Protocol):
+class Actions(Holding, Protocol):
     """What the steps need done. Each returns only once it has taken effect."""
 
-    def checkpoint(self) -> None: ...
     def drain(self) -> None: ...
-    def pause(self) -> None: ...
     def stop(self) -> None: ...
     def start(self) -> None: ...
     def await_stream(self) -> None: ...
     def undrain(self) -> None: ...
-    def resume(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class _Step:
     wanted: Wanted
-
-
-class Checkpoint(_Step):
-    def describe(self) -> str:
-        return "Make a checkpoint, so that the shutdown has little to write."
-
-    def simulate(self, state: State) -> State:
-        return replace(state, checkpointed=True)
-
-    def apply(self, io: Actions) -> None:
-        io.checkpoint()
 
 
 class Drain(_Step):
@@ -59,17 +47,6 @@ class Drain(_Step):
 
     def apply(self, io: Actions) -> None:
         io.drain()
-
-
-class Pause(_Step):
-    def describe(self) -> str:
-        return f"Hold back the clients of {self.wanted.pools}."
-
-    def simulate(self, state: State) -> State:
-        return _with_pools(state, self.wanted, paused=True)
-
-    def apply(self, io: Actions) -> None:
-        io.pause()
 
 
 @dataclass(frozen=True)
@@ -123,23 +100,6 @@ class Undrain(_Step):
         io.undrain()
 
 
-class Resume(_Step):
-    def describe(self) -> str:
-        return f"Let the clients of {self.wanted.pools} go on."
-
-    def simulate(self, state: State) -> State:
-        return _with_pools(state, self.wanted, paused=False)
-
-    def apply(self, io: Actions) -> None:
-        io.resume()
-
-
-def _with_pools(state: State, wanted: Wanted, *, paused: bool) -> State:
-    return replace(
-        state, poolers=with_pools(state.poolers, wanted, lambda pool: replace(pool, paused=paused))
-    )
-
-
 def _checkpoint(state: State, wanted: Wanted) -> Checkpoint | None:
     """Make one before anybody is held back; afterwards it would only make clients wait."""
     wanting = state.due(wanted) and not (state.checkpointed or state.paused or state.local.in_recovery)
@@ -152,7 +112,7 @@ def _drain(state: State, wanted: Wanted) -> Drain | None:
 
 
 def _pause(state: State, wanted: Wanted) -> Pause | None:
-    held = all(pool.paused for pool in held_pools(state.poolers, wanted))
+    held = all(pool.paused for pool in state.held(wanted))
     return Pause(wanted) if state.due(wanted) and not held else None
 
 
@@ -171,7 +131,7 @@ CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] =
     lambda s, w: Start(w) if s.local.server == "down" else None,
     _await_stream,
     lambda s, w: Undrain(w) if s.drained else None,
-    lambda s, w: Resume(w) if any(pool.paused for pool in held_pools(s.poolers, w)) else None,
+    resume,
 )
 
 
@@ -189,11 +149,8 @@ def refusal(state: State, wanted: Wanted) -> str | None:
             f"{wanted.name} would not start again, because {state.faults[0]}: correct it, reload, and run "
             "again; nothing was stopped"
         )
-    return poolers_in_the_way(state.poolers, wanted) or (
-        transaction_in_the_way(state.long_transactions, wanted.max_transaction_age)
-        if state.due(wanted)
-        else None
-    )
+    due = state.due(wanted)
+    return poolers_in_the_way(state, wanted) or (transaction_in_the_way(state, wanted) if due else None)
 
 
 def plan(state: State, wanted: Wanted) -> tuple[Step[State, Actions], ...]:

@@ -19,22 +19,18 @@ from ansible_collections.payaid.scaling.plugins.module_utils._postgres.io import
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.local import LocalCluster
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import MATCHED_SETTINGS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.plan import plan as plan_replica
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.holding import Held
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
     State,
     Target,
     Wanted,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import Poolers
 
-HAS_PSYCOPG = True
-try:
+with suppress(ImportError):  # Held says so
     import psycopg
-except ImportError:
-    HAS_PSYCOPG = False
 
 SECONDS_TO_CONNECT = 5
 PAUSE = 0.02  # s between two looks while clients are held back
-CHECKPOINT_DISTANCE = 16 << 20  # bytes of WAL; less than this a shutdown writes in no time
 
 TARGET = """
 SELECT json_build_object(
@@ -49,13 +45,6 @@ SELECT json_build_object(
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings WHERE name = ANY(%(names)s))
 )
 """
-BUSY = """
-SELECT json_build_object('busy', coalesce(
-  json_agg(format('transaction %s of %s in %s', pid, usename, datname)), '[]'))
-FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start < now() - interval '{age} s'
-"""
-CHECKPOINT = "CHECKPOINT; SELECT '{}'"
 
 
 class Switchover:
@@ -64,40 +53,30 @@ class Switchover:
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.system = host_system.System()
-        if not HAS_PSYCOPG:
-            raise Refusal(f"{self.system.host}: psycopg is missing: install python3-psycopg.")
         self.local = LocalCluster(wanted, self.system)
         self.service = host_system.service_for(self.system, wanted, wanted.timeout)
-        self.poolers = Poolers(self.system.host, wanted)
+        self.held = Held(wanted, self.system, self.local)
         self._connection: Any = None
         self._asking = ThreadPoolExecutor(max_workers=1)
         self._stopped = False
         self._asked_to_promote = False
-        self._held_since: float | None = None
         self._handed_over = False  # from here on there is nothing to be taken back
-        self.held_seconds = 0.0
 
     # -- observing
 
     def observe(self) -> State:
-        wanted = self.wanted
         local, answer = self.local.observe()
         limits: tuple[tuple[str, int], ...] = ()
-        busy, checkpointed = [], False
         if answer:
             limits = tuple((name, int(answer["settings"][name])) for name in MATCHED_SETTINGS)
-        if local.server == "up" and not local.in_recovery:
-            busy = self.local.demand(BUSY.format(age=wanted.max_transaction_age))["busy"]
-            checkpointed = local.lsn - self.local.control().checkpoint_lsn < CHECKPOINT_DISTANCE
-        return State(
+        state = State(
             host=self.system.host,
             local=local,
             target=self._target(),
-            poolers=self.poolers.observe(),
+            poolers=self.held.observe(),
             limits=limits,
-            long_transactions=tuple(busy),
-            checkpointed=checkpointed,
         )
+        return self.held.with_obstacles(state) if state.runs_as_primary else state
 
     def _target(self) -> Target:
         answer = self._ask_target(TARGET, {"names": list(MATCHED_SETTINGS)})
@@ -157,11 +136,10 @@ class Switchover:
     # -- doing
 
     def checkpoint(self) -> None:
-        self.local.demand(CHECKPOINT)
+        self.held.checkpoint()
 
     def pause(self) -> None:
-        self._held_since = time.monotonic()
-        self.poolers.pause()
+        self.held.pause()
 
     def stop(self) -> None:
         """Stop, and see to it that whatever starts this server from now on starts a standby."""
@@ -200,17 +178,10 @@ class Switchover:
             time.sleep(PAUSE)
 
     def reload(self) -> None:
-        self.poolers.reload((self.wanted.target_host, self.wanted.target_port))
+        self.held.poolers.reload((self.wanted.target_host, self.wanted.target_port))
 
     def resume(self) -> None:
-        failed = self.poolers.resume()
-        if self._held_since is not None:
-            self.held_seconds = time.monotonic() - self._held_since
-        if failed:
-            raise Refusal(
-                f"{self.system.host}: {self.wanted.target} has taken over, but the pooler {failed[0]}, and "
-                "still holds its clients back: run RESUME there."
-            )
+        self.held.resume(f"{self.wanted.target} has taken over")
         self._handed_over = True
 
     def follow(self, slot: str) -> None:
@@ -229,7 +200,7 @@ class Switchover:
         except Refusal as refusal:
             raise Refusal(f"{refusal.message} {self._take_back()}".strip(), **refusal.details) from refusal
         finally:
-            self.poolers.close()
+            self.held.close()
             self._asking.shutdown(wait=False)
 
     def _take_back(self) -> str:
@@ -241,12 +212,8 @@ class Switchover:
                 told.append(self._start_again())
         except Refusal as refusal:
             told.append(refusal.message)
-        if self._held_since is not None:
-            failed = self.poolers.resume()
-            told.append(
-                f"RESUME failed on {'; '.join(failed)}." if failed else "Clients are not held back any more."
-            )
-        return " ".join(told)
+        told.append(self.held.let_go())
+        return " ".join(filter(None, told))
 
     def _start_again(self) -> str:
         if self._asked_to_promote and self._took_over():
@@ -258,10 +225,7 @@ class Switchover:
             )
         with suppress(FileNotFoundError):
             os.unlink(self._signal_file)
-        # It may be waiting in its shutdown for a standby that does not answer. The WAL has it all.
-        if server := self.local.postmaster():
-            host_system.quit_server(self.system.host, self.wanted, server.pid)
-        self.service.start()
+        self.held.start_again(self.service)
         return f"{self.wanted.name} here was started again and takes writes."
 
     def _took_over(self) -> bool:

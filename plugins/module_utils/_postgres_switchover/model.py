@@ -5,40 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired, Local, Place
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.model import Behind, Guarded
 
 SECONDS_TO_FOLLOW = 60
-
-
-@dataclass(frozen=True)
-class Guarded(Place):
-    """A cluster whose clients come through poolers, and how these are asked to hold them back."""
-
-    poolers: tuple[tuple[str, int], ...]
-    pooler_databases: tuple[str, ...]
-    pooler_user: str
-    pooler_password: str | None = field(repr=False)
-    sslmode: str
-    sslrootcert: str | None
-    max_transaction_age: int
-    pause_timeout: int
-    timeout: int
-
-    @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Self:
-        taken = {**params, **cls.paths(params)}
-        taken["poolers"] = tuple((pooler["host"], pooler["port"]) for pooler in params["poolers"] or ())
-        taken["pooler_databases"] = tuple(params["pooler_databases"])
-        return cls(**taken)
-
-    @property
-    def pools(self) -> str:
-        names = " and ".join(self.pooler_databases)
-        return f"{names} on {', '.join(f'{host}:{port}' for host, port in self.poolers)}"
 
 
 @dataclass(frozen=True)
@@ -93,40 +65,12 @@ class Target:
     limits: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class Pool:
-    """One database of a pooler, as SHOW DATABASES tells it."""
-
-    name: str
-    host: str
-    port: int
-    mode: str = "transaction"
-    paused: bool = False
-    disabled: bool = False
-
-
-@dataclass(frozen=True)
-class Pooler:
-    """One PgBouncer, or why it cannot be asked."""
-
-    addr: str
-    pools: tuple[Pool, ...] = ()
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class State:
+@dataclass(frozen=True, kw_only=True)
+class State(Behind):
     """All that a decision needs."""
 
-    host: str
-    local: Local
     target: Target
-    poolers: tuple[Pooler, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
-    # Transactions that a pause would have to wait for, each in words.
-    long_transactions: tuple[str, ...] = ()
-    # Little was written since the last one.
-    checkpointed: bool = False
 
     @property
     def runs_as_primary(self) -> bool:
@@ -137,19 +81,3 @@ class State:
         """Tell whether the server here was a primary and was shut down in good order."""
         local = self.local
         return local.server == "down" and local.control_state == "shut down" and local.shutdown_end > 0
-
-
-def held_pools(poolers: tuple[Pooler, ...], wanted: Guarded) -> list[Pool]:
-    """Return the pools whose clients are to be held back."""
-    return [pool for pooler in poolers for pool in pooler.pools if pool.name in wanted.pooler_databases]
-
-
-def with_pools(
-    poolers: tuple[Pooler, ...], wanted: Guarded, change: Callable[[Pool], Pool]
-) -> tuple[Pooler, ...]:
-    """Return the poolers with those pools changed, and the others as they are."""
-
-    def changed(pool: Pool) -> Pool:
-        return change(pool) if pool.name in wanted.pooler_databases else pool
-
-    return tuple(replace(pooler, pools=tuple(map(changed, pooler.pools))) for pooler in poolers)

@@ -11,54 +11,29 @@ from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal, Step
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
-    Pool,
-    State,
-    Wanted,
-    held_pools,
-    with_pools,
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.steps import (
+    Checkpoint,
+    Holding,
+    Pause,
+    resume,
 )
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import State, Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.refusals import REFUSALS
 
 
-class Actions(Protocol):
+class Actions(Holding, Protocol):
     """What the steps need done. Each returns only once it has taken effect."""
 
-    def checkpoint(self) -> None: ...
-    def pause(self) -> None: ...
     def stop(self) -> None: ...
     def await_target(self) -> None: ...
     def promote(self) -> None: ...
     def reload(self) -> None: ...
-    def resume(self) -> None: ...
     def follow(self, slot: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class _Step:
     wanted: Wanted
-
-
-class Checkpoint(_Step):
-    def describe(self) -> str:
-        return "Make a checkpoint here, so that the shutdown has little to write."
-
-    def simulate(self, state: State) -> State:
-        return replace(state, checkpointed=True)
-
-    def apply(self, io: Actions) -> None:
-        io.checkpoint()
-
-
-class Pause(_Step):
-    def describe(self) -> str:
-        return f"Hold back the clients of {self.wanted.pools}."
-
-    def simulate(self, state: State) -> State:
-        return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=True))
-
-    def apply(self, io: Actions) -> None:
-        io.pause()
 
 
 class Stop(_Step):
@@ -109,23 +84,12 @@ class Reload(_Step):
 
     def simulate(self, state: State) -> State:
         wanted = self.wanted
-        return _with_pools(
-            state, wanted, lambda pool: replace(pool, host=wanted.target_host, port=wanted.target_port)
+        return state.with_pools(
+            wanted, lambda pool: replace(pool, host=wanted.target_host, port=wanted.target_port)
         )
 
     def apply(self, io: Actions) -> None:
         io.reload()
-
-
-class Resume(_Step):
-    def describe(self) -> str:
-        return f"Let the clients of {self.wanted.pools} go on."
-
-    def simulate(self, state: State) -> State:
-        return _with_pools(state, self.wanted, lambda pool: replace(pool, paused=False))
-
-    def apply(self, io: Actions) -> None:
-        io.resume()
 
 
 @dataclass(frozen=True)
@@ -145,23 +109,19 @@ class Follow(_Step):
         io.follow(self.slot)
 
 
-def _with_pools(state: State, wanted: Wanted, change: Callable[[Pool], Pool]) -> State:
-    return replace(state, poolers=with_pools(state.poolers, wanted, change))
-
-
 def _to_reload(state: State, wanted: Wanted) -> bool:
     there = (wanted.target_host, wanted.target_port)
-    return any((pool.host, pool.port) != there for pool in held_pools(state.poolers, wanted))
+    return any((pool.host, pool.port) != there for pool in state.held(wanted))
 
 
 def _to_checkpoint(state: State) -> bool:
     """Tell whether nothing is held back yet: afterwards a checkpoint would only make clients wait."""
-    paused = any(pool.paused for pooler in state.poolers for pool in pooler.pools)
-    return state.target.in_recovery and state.runs_as_primary and not state.checkpointed and not paused
+    wanting = not state.checkpointed and not state.paused
+    return state.target.in_recovery and state.runs_as_primary and wanting
 
 
 def _to_pause(state: State, wanted: Wanted) -> bool:
-    return state.target.in_recovery and not all(pool.paused for pool in held_pools(state.poolers, wanted))
+    return state.target.in_recovery and not all(pool.paused for pool in state.held(wanted))
 
 
 def _follow(state: State, wanted: Wanted) -> Follow | None:
@@ -180,7 +140,7 @@ CANDIDATES: tuple[Callable[[State, Wanted], Step[State, Actions] | None], ...] =
     ),
     lambda s, w: Promote(w) if s.target.in_recovery else None,
     lambda s, w: Reload(w) if _to_reload(s, w) else None,
-    lambda s, w: Resume(w) if any(pool.paused for pool in held_pools(s.poolers, w)) else None,
+    resume,
     # Last, because clients need not wait for it, unless their commits wait for a standby.
     _follow,
 )

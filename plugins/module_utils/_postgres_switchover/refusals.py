@@ -5,18 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import (
-    certificate_problem,
-    lsn_to_text,
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import lsn_to_text
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.refusals import (
+    poolers_in_the_way,
+    transaction_in_the_way,
 )
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
-    Guarded,
-    Pooler,
-    State,
-    Wanted,
-)
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import State, Wanted
 
 
 def _refuse_pair(state: State, wanted: Wanted) -> str | None:
@@ -85,51 +81,10 @@ def _refuse_limits(state: State, wanted: Wanted) -> str | None:
     return f"{names}: this host could not follow afterwards; make them the same first"
 
 
-def poolers_in_the_way(poolers: Sequence[Pooler], wanted: Guarded) -> str | None:
-    """Say which pooler could not hold its clients back."""
-    for pooler in poolers:
-        if told := certificate_problem(f"the pooler {pooler.addr}", wanted.sslrootcert, pooler.problem):
-            return told
-        if pooler.problem:
-            return f"the pooler {pooler.addr} cannot be asked ({pooler.problem}): {POOLER_REMEDY}"
-        known = {pool.name: pool for pool in pooler.pools}
-        for name in wanted.pooler_databases:
-            pool = known.get(name)
-            if pool is None:
-                return f"the pooler {pooler.addr} has no database {name}: correct pooler_databases"
-            if pool.mode == "session":
-                return (
-                    f"{name} of the pooler {pooler.addr} is in session mode, where PAUSE waits until every "
-                    "client has left: set pool_mode=transaction there"
-                )
-            if pool.disabled:
-                return f"{name} of the pooler {pooler.addr} is disabled: run ENABLE {name} there"
-    return None
-
-
-POOLER_REMEDY = (
-    "start it, and let pooler_user in as one of its admin_users from this host; writes of its clients could "
-    "not be held back otherwise"
-)
-
-
-def transaction_in_the_way(transactions: Sequence[str], max_age: int) -> str | None:
-    if not transactions:
-        return None
-    return (
-        f"{transactions[0]} has been running for longer than max_transaction_age="
-        f"{max_age} s, and a pause would wait for it: let it end, or end it"
-    )
-
-
-def _refuse_poolers(state: State, wanted: Wanted) -> str | None:
-    return poolers_in_the_way(state.poolers, wanted)
-
-
 def _refuse_transactions(state: State, wanted: Wanted) -> str | None:
     if not state.runs_as_primary or not state.target.in_recovery:
         return None
-    return transaction_in_the_way(state.long_transactions, wanted.max_transaction_age)
+    return transaction_in_the_way(state, wanted)
 
 
 REFUSALS: tuple[Callable[[State, Wanted], str | None], ...] = (
@@ -137,6 +92,6 @@ REFUSALS: tuple[Callable[[State, Wanted], str | None], ...] = (
     _refuse_roles,
     _refuse_target,
     _refuse_limits,
-    _refuse_poolers,
+    poolers_in_the_way,
     _refuse_transactions,
 )

@@ -14,12 +14,10 @@ import yaml
 from ansible_collections.payaid.scaling.plugins.doc_fragments import postgres_poolers, postgres_tls
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.console import POOLER_ARGUMENTS
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.model import Pool, Pooler
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.model import State, Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_restart.plan import plan, view
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import Pool, Pooler
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.poolers import (
-    POOLER_ARGUMENTS,
-)
 from ansible_collections.payaid.scaling.plugins.modules import postgres_restart
 from hypothesis import given, settings
 from hypothesis import strategies as st

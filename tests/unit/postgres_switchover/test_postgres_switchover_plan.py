@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Local
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.model import Pool, Pooler
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
-    Pool,
-    Pooler,
     State,
     Target,
     Wanted,
@@ -81,7 +80,7 @@ def paused(pool: Pool) -> Pool:
 def state(
     local: Local = PRIMARY, target: Target = TARGET, pools: tuple[Pool, Pool] = (OLD, OLD), **more: Any
 ) -> State:
-    return State("db1", local, target, poolers(*pools), limits=LIMITS, **more)
+    return State("db1", local, target=target, poolers=poolers(*pools), limits=LIMITS, **more)
 
 
 def names(found: State) -> str:

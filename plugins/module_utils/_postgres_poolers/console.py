@@ -8,21 +8,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import suppress
 from typing import Any, LiteralString
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.cluster import TLS_ARGUMENTS
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line
-from ansible_collections.payaid.scaling.plugins.module_utils._postgres_switchover.model import (
+from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.model import (
     Guarded,
     Pool,
     Pooler,
 )
 
-with suppress(ImportError):  # Switchover says so
+HAS_PSYCOPG = True
+try:
     import psycopg
     from psycopg import sql
+except ImportError:
+    HAS_PSYCOPG = False
 
 # What doc_fragments/postgres_poolers.py and postgres_tls.py describe.
 POOLER_ARGUMENTS: dict[str, dict[str, Any]] = {
