@@ -1,0 +1,86 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers behind one name in nginx: what is wanted, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+HEAD = "# Written whole by payaid.scaling.nginx_upstream; a change made here is lost.\n"
+# Room for what the workers have to know of each other: failures counted, requests under way. A server takes
+# about 1 KiB of it.
+ZONE = "256k"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server as nginx is to see it."""
+
+    address: str
+    weight: int = 1
+    max_fails: int = 3
+    fail_timeout: int = 30
+    backup: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The options of nginx_upstream."""
+
+    name: str
+    path: str
+    servers: tuple[Server, ...]
+    method: str
+    keepalive: int
+    keepalive_timeout: int
+    drained: tuple[str, ...]
+    drain_timeout: int
+    reload_timeout: int
+    pid_file: str
+    config: str
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Wanted:
+        taken = {name: params[name] for name in cls.__annotations__}
+        taken["path"] = params["path"] or f"/etc/nginx/upstreams/{params['name']}.conf"
+        taken["servers"] = tuple(Server(**server) for server in params["servers"])
+        taken["drained"] = tuple(params["drained"])
+        return cls(**taken)
+
+    def text(self) -> str:
+        """Return the file as it is to be."""
+        lines = [] if self.method == "round_robin" else [f"{self.method};"]
+        lines.append(f"zone {self.name} {ZONE};")
+        lines += [self._line(server) for server in self.servers]
+        if self.keepalive:
+            lines += [f"keepalive {self.keepalive};", f"keepalive_timeout {self.keepalive_timeout}s;"]
+        inside = "".join(f"    {line}\n" for line in lines)
+        return f"{HEAD}upstream {self.name} {{\n{inside}}}\n"
+
+    def _line(self, server: Server) -> str:
+        words = ["server", server.address]
+        if server.weight != 1:
+            words.append(f"weight={server.weight}")
+        words += [f"max_fails={server.max_fails}", f"fail_timeout={server.fail_timeout}s"]
+        if server.backup:
+            words.append("backup")
+        if server.address in self.drained:
+            words.append("down")
+        return f"{' '.join(words)};"
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a decision needs."""
+
+    host: str
+    # None where there is no file.
+    content: str | None
+    # What nginx says of the wanted file, taken by itself.
+    problem: str = ""
+    running: bool = True
+    # The workers were started after the file was written, so they have read it.
+    loaded: bool = True
