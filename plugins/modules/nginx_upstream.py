@@ -38,10 +38,12 @@ options:
       - The default is C(/etc/nginx/upstreams/NAME.conf).
     type: path
   servers:
-    description: The servers, in the order of the file.
+    description:
+      - The servers, in the order of the file.
+      - Where it is left out they are those in the file, as they are, and only O(drained) is seen to. What is
+        not in the file, or a machine that has none, needs no draining, because nobody is sent there.
     type: list
     elements: dict
-    required: true
     suboptions:
       address:
         description: Host and port, such as V(192.0.2.21:3000) or V([2001:db8::21]:3000).
@@ -114,9 +116,6 @@ EXAMPLES = r"""
 - name: Empty one of them before it is replaced
   payaid.scaling.nginx_upstream:
     name: app
-    servers:
-      - {address: "192.0.2.21:3000"}
-      - {address: "192.0.2.22:3000"}
     drained: ["192.0.2.21:3000"]
     drain_timeout: 60
 """
@@ -167,7 +166,7 @@ SERVER: dict[str, dict[str, Any]] = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "path": {"type": "path"},
-    "servers": {"type": "list", "elements": "dict", "required": True, "options": SERVER},
+    "servers": {"type": "list", "elements": "dict", "options": SERVER},
     "method": {"type": "str", "choices": ["least_conn", "round_robin", "ip_hash"], "default": "least_conn"},
     "keepalive": {"type": "int", "default": 32},
     "keepalive_timeout": {"type": "int", "default": 60},

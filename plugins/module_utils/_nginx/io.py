@@ -35,16 +35,19 @@ class Nginx:
         self.host = platform.node()
         self.path = Path(wanted.path)
         self._before: bytes | None = None
-        if not os.access(NGINX, os.X_OK):
+        asked = wanted.servers is not None or self.path.exists()
+        if asked and not os.access(NGINX, os.X_OK):
             raise Refusal(f"{self.host}: {NGINX} is missing: install nginx.")
 
     # -- observing
 
     def observe(self) -> State:
+        found = self.path.read_text() if self.path.exists() else None
+        content = self.wanted.text(found)
         return State(
             host=self.host,
-            content=self.path.read_text() if self.path.exists() else None,
-            problem=self._try(self.wanted.text()),
+            content=found,
+            problem="" if content is None else self._try(content),
             running=self._master() is not None,
             loaded=self._loaded(),
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ HEAD = "# Written whole by payaid.scaling.nginx_upstream; a change made here is 
 # Room for what the workers have to know of each other: failures counted, requests under way. A server takes
 # about 1 KiB of it.
 ZONE = "256k"
+SERVER = re.compile(r"^( *server )([^ ;]+)([^;]*);", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Wanted:
 
     name: str
     path: str
-    servers: tuple[Server, ...]
+    # None for those that are in the file, as they are.
+    servers: tuple[Server, ...] | None
     method: str
     keepalive: int
     keepalive_timeout: int
@@ -46,15 +49,27 @@ class Wanted:
     def from_params(cls, params: Mapping[str, Any]) -> Wanted:
         taken = {name: params[name] for name in cls.__annotations__}
         taken["path"] = params["path"] or f"/etc/nginx/upstreams/{params['name']}.conf"
-        taken["servers"] = tuple(Server(**server) for server in params["servers"])
+        if params["servers"] is not None:
+            taken["servers"] = tuple(Server(**server) for server in params["servers"])
         taken["drained"] = tuple(params["drained"])
         return cls(**taken)
 
-    def text(self) -> str:
-        """Return the file as it is to be."""
+    def text(self, found: str | None) -> str | None:
+        """Return the file as it is to be; none where there is none and no servers are given."""
+        if self.servers is None:
+            return None if found is None else SERVER.sub(self._marked, found)
+        return self._whole(self.servers)
+
+    def _marked(self, line: re.Match[str]) -> str:
+        """Return the line of a server that is there, with or without the word that takes it out."""
+        head, address, words = line.groups()
+        kept = [word for word in words.split() if word != "down"]
+        return " ".join([f"{head}{address}", *kept, *(["down"] if address in self.drained else [])]) + ";"
+
+    def _whole(self, servers: tuple[Server, ...]) -> str:
         lines = [] if self.method == "round_robin" else [f"{self.method};"]
         lines.append(f"zone {self.name} {ZONE};")
-        lines += [self._line(server) for server in self.servers]
+        lines += [self._line(server) for server in servers]
         if self.keepalive:
             lines += [f"keepalive {self.keepalive};", f"keepalive_timeout {self.keepalive_timeout}s;"]
         inside = "".join(f"    {line}\n" for line in lines)

@@ -10,11 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ansible_collections.payaid.scaling.plugins.module_utils._nginx.model import State, Wanted
+from ansible_collections.payaid.scaling.plugins.module_utils._nginx.model import SERVER, State, Wanted
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Outcome, Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Step as AnyStep
-
-SERVER = re.compile(r"^ *server ([^ ;]+)([^;]*);", re.MULTILINE)
 
 
 class Actions(Protocol):
@@ -59,8 +57,9 @@ def plan(state: State, wanted: Wanted) -> tuple[Step, ...]:
     if sentence := _refusal(state, wanted):
         raise Refusal(f"{state.host}: {sentence}.")
     steps: list[Step] = []
-    if state.content != wanted.text():
-        steps.append(Write(wanted.path, wanted.text()))
+    content = wanted.text(state.content)
+    if content is not None and content != state.content:
+        steps.append(Write(wanted.path, content))
         state = steps[0].simulate(state)
     # What does not run reads it when it is started.
     if state.running and not state.loaded:
@@ -73,6 +72,9 @@ def _refusal(state: State, wanted: Wanted) -> str | None:
         return (
             f"name={wanted.name} is no name of an upstream: use letters, digits, underscores, dots and dashes"
         )
+    if wanted.servers is None:
+        addresses = [address for _head, address, _words in SERVER.findall(state.content or "")]
+        return _refusal_of_an_end(wanted, addresses) if addresses else None
     if not wanted.servers:
         return "servers is empty: list at least one as host:port"
     addresses = [server.address for server in wanted.servers]
@@ -82,9 +84,8 @@ def _refusal(state: State, wanted: Wanted) -> str | None:
         return f"servers has {odd[0]}, which is not host:port"
     if strange := [address for address in wanted.drained if address not in addresses]:
         return f"drained has {strange[0]}, which is none of servers: correct it"
-    serving = [server for server in wanted.servers if server.address not in wanted.drained]
-    if not serving:
-        return f"drained names all servers of {wanted.name}: nobody would be left to serve; leave one out"
+    if sentence := _refusal_of_an_end(wanted, addresses):
+        return sentence
     if state.problem:
         return (
             f"nginx does not take the servers of {wanted.name} ({state.problem}): correct them; nothing was "
@@ -93,12 +94,18 @@ def _refusal(state: State, wanted: Wanted) -> str | None:
     return None
 
 
+def _refusal_of_an_end(wanted: Wanted, addresses: list[str]) -> str | None:
+    if all(address in wanted.drained for address in addresses):
+        return f"drained names all servers of {wanted.name}: nobody would be left to serve; leave one out"
+    return None
+
+
 def view(state: State) -> dict[str, Any]:
     """Return what is told of a state: the servers in the file, and which of them get no new requests."""
     found = SERVER.findall(state.content or "")
     return {
-        "servers": [address for address, _words in found],
-        "drained": [address for address, words in found if "down" in words.split()],
+        "servers": [address for _head, address, _words in found],
+        "drained": [address for _head, address, words in found if "down" in words.split()],
         "running": state.running,
         "loaded": state.loaded,
     }

@@ -280,3 +280,15 @@ def test_a_run_that_was_killed_before_the_reload_is_finished(edge: Edge) -> None
     assert done["actions"] == ["Reload nginx, and wait until its new workers have taken over."]
     assert {edge.ask() for _number in range(10)} == {edge.apps[0].address}
     assert edge.ok(drained=[second])["changed"] is False
+
+
+def test_only_who_is_drained_may_be_said(edge: Edge) -> None:
+    first, second = (app.address for app in edge.apps)
+    edge.ok(servers=[{"address": first, "weight": 2}, {"address": second, "max_fails": 0}])
+    before = edge.file.read_text()
+    assert edge.ok(servers=None, drained=[first])["after"]["drained"] == [first]
+    assert edge.ask() == second
+    assert edge.ok(servers=None)["changed"] is True
+    assert edge.file.read_text() == before
+    nowhere = edge.ok(servers=None, drained=[first], path=str(edge.folder / "none.conf"))
+    assert (nowhere["changed"], nowhere["after"]["servers"]) == (False, [])

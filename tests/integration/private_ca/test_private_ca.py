@@ -52,8 +52,7 @@ def play(folder: Path, entry: str, *options: str, **variables: Any) -> tuple[int
     return done.returncode, stats.get("db1", {}), failures[0] if failures else done.stdout + done.stderr
 
 
-def given(folder: Path, *, ca: str, certificate: str, key: str) -> tuple[int, str]:
-    files = {"ca": ca, "certificate": certificate, "key": key}
+def given(folder: Path, **files: str) -> tuple[int, str]:
     code, _stats, said = play(
         folder, "given", private_ca_given=files, private_ca_given_option="pgbouncer_tls"
     )
@@ -69,6 +68,9 @@ def test_files_that_go_together_are_taken(tmp_path: Path, ours: Authority) -> No
     certificate, key = ours.issue("192.0.2.1")
     code, said = given(tmp_path, ca=ours.certificate, certificate=certificate, key=key)
     assert code == 0, said
+    foreign, foreign_key = Authority(tmp_path / "foreign").issue("192.0.2.1")
+    code, said = given(tmp_path, certificate=foreign, key=foreign_key)
+    assert code == 0, said
 
 
 def test_what_is_wrong_with_files_is_one_sentence(tmp_path: Path, ours: Authority) -> None:
@@ -78,8 +80,8 @@ def test_what_is_wrong_with_files_is_one_sentence(tmp_path: Path, ours: Authorit
     foreign = Authority(tmp_path / "foreign").certificate
     for files, sentence in (
         (
-            {"ca": ours.certificate, "certificate": certificate, "key": ""},
-            "pgbouncer_tls_source=files needs pgbouncer_tls_ca, pgbouncer_tls_certificate and",
+            {"ca": ours.certificate, "certificate": "/no/such.crt", "key": ""},
+            "pgbouncer_tls_certificate=/no/such.crt, pgbouncer_tls_certificate_key= is no file on the",
         ),
         (
             {"ca": ours.certificate, "certificate": certificate, "key": other_key},

@@ -36,7 +36,8 @@ WANTED = Wanted(
     config="/etc/nginx/nginx.conf",
 )
 DRAINED = replace(WANTED, drained=(SECOND,))
-AS_WANTED = State("lb1", WANTED.text())
+TEXT, DRAINED_TEXT = str(WANTED.text(None)), str(DRAINED.text(None))
+AS_WANTED = State("lb1", TEXT)
 
 
 def names(state: State, wanted: Wanted = WANTED) -> str:
@@ -44,7 +45,7 @@ def names(state: State, wanted: Wanted = WANTED) -> str:
 
 
 def test_the_file_is_what_nginx_reads() -> None:
-    assert DRAINED.text() == (
+    assert (
         f"{HEAD}upstream app {{\n"
         "    least_conn;\n"
         "    zone app 256k;\n"
@@ -53,16 +54,16 @@ def test_the_file_is_what_nginx_reads() -> None:
         "    keepalive 32;\n"
         "    keepalive_timeout 60s;\n"
         "}\n"
-    )
+    ) == DRAINED_TEXT
     odd = replace(
         WANTED,
         servers=(Server(FIRST, weight=3, max_fails=0, fail_timeout=5, backup=True),),
         method="round_robin",
         keepalive=0,
     )
-    assert f"    server {FIRST} weight=3 max_fails=0 fail_timeout=5s backup;\n" in odd.text()
-    assert "keepalive" not in odd.text()
-    assert "round_robin" not in odd.text()
+    assert f"    server {FIRST} weight=3 max_fails=0 fail_timeout=5s backup;\n" in (odd.text(None) or "")
+    assert "keepalive" not in (odd.text(None) or "")
+    assert "round_robin" not in (odd.text(None) or "")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_a_state_calls_for_these_steps(state: State, wanted: Wanted, steps: str)
 
 
 @given(
-    st.sampled_from((None, "", WANTED.text(), DRAINED.text())),
+    st.sampled_from((None, "", TEXT, DRAINED_TEXT)),
     st.booleans(),
     st.booleans(),
     st.sampled_from((WANTED, DRAINED)),
@@ -95,6 +96,24 @@ def test_after_any_part_of_a_plan_the_rest_is_planned(
         assert plan(simulate(found, steps[:done]), wanted) == steps[done:]
     after = view(simulate(found, steps))
     assert (after["servers"], after["drained"]) == ([FIRST, SECOND], list(wanted.drained))
+
+
+def test_without_servers_those_that_are_there_are_kept_as_they_are() -> None:
+    only = replace(DRAINED, servers=None, keepalive=1, method="ip_hash")
+    odd = TEXT.replace(f"server {FIRST} ", f"server {FIRST} weight=3 ")
+    (write, _reload) = plan(State("lb1", odd), only)
+    after = write.simulate(State("lb1", odd)).content
+    assert after == odd.replace(
+        f"server {SECOND} max_fails=3 fail_timeout=30s", f"server {SECOND} max_fails=3 fail_timeout=30s down"
+    )
+    back = replace(only, drained=())
+    assert back.text(after) == odd
+    assert plan(State("lb1", odd), back) == ()
+    assert plan(State("lb1", None), only) == ()
+    # What is not there gets no requests anyhow.
+    assert plan(State("lb1", odd), replace(only, drained=("192.0.2.9:3000",))) == ()
+    with pytest.raises(Refusal, match="names all servers"):
+        plan(State("lb1", odd), replace(only, drained=(FIRST, SECOND)))
 
 
 @pytest.mark.parametrize(
