@@ -78,6 +78,26 @@ actions:
   type: list
   elements: str
   sample: ["Point current at /opt/payaid-app/releases/1.4.2."]
+before:
+  description: What was found.
+  returned: success
+  type: dict
+  contains: &state
+    current: {description: Folder that O(link) points to; empty where there is none., type: str}
+    processes:
+      description: The processes.
+      type: list
+      elements: dict
+      contains:
+        port: {description: Port., type: int}
+        active: {description: Whether it runs., type: bool}
+        enabled: {description: Whether it is started at boot., type: bool}
+        release: {description: What it says that it serves., type: str}
+after:
+  description: What is there now, or in check mode would be.
+  returned: success
+  type: dict
+  contains: *state
 """
 
 import typing as t
@@ -115,8 +135,14 @@ def main() -> None:
             host,
             check_mode=module.check_mode,
         )
-    shown = diff(outcome.before.summary(), outcome.after.summary())
-    module.exit_json(changed=outcome.changed, actions=list(outcome.actions), diff=shown)
+    before, after = outcome.before.summary(), outcome.after.summary()
+    module.exit_json(
+        changed=outcome.changed,
+        actions=list(outcome.actions),
+        before=before,
+        after=after,
+        diff=diff(before, after),
+    )
 
 
 if __name__ == "__main__":

@@ -127,18 +127,20 @@ actions:
   elements: str
   returned: success
   sample: ["Write /etc/nginx/upstreams/app.conf."]
-before: &state
+before:
   description: What was found.
   type: dict
   returned: success
-  contains:
+  contains: &state
     servers: {description: Addresses in the file., type: list, elements: str}
     drained: {description: Those of them that get no new requests., type: list, elements: str}
     running: {description: Whether nginx runs., type: bool}
     loaded: {description: Whether it has read the file since that was written., type: bool}
 after:
-  <<: *state
   description: What is there now, or in check mode would be.
+  type: dict
+  returned: success
+  contains: *state
 open_connections:
   description: >-
     Connections from this host to each drained server when the wait was over. None unless O(drain_timeout) was

@@ -51,6 +51,8 @@ class Host:
 
     def point_link(self, target: str) -> None:
         """Replace the link in one step: no moment without it."""
+        if not os.path.isdir(target):
+            raise Refusal(f"{socket.gethostname()}: there is no release in {target}: unpack it first.")
         fresh = f"{self._link}.new"
         if os.path.lexists(fresh):
             os.unlink(fresh)

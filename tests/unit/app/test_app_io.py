@@ -131,8 +131,13 @@ class Fleet:
     def link(self, target: str) -> None:
         (self.folder / "current").symlink_to(target)
 
+    def unpack(self, release: str) -> str:
+        folder = self.folder / "releases" / release
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
+
     def desired(self, *ports: int, release: str = "1.0") -> Desired:
-        return Desired(release, f"/opt/app/releases/{release}", ports)
+        return Desired(release, self.unpack(release), ports)
 
 
 @pytest.fixture
@@ -205,11 +210,18 @@ def test_processes_are_asked_directly(fleet: Fleet, app: App, monkeypatch: pytes
 
 
 def test_the_link_is_replaced(fleet: Fleet) -> None:
-    fleet.link("/opt/app/releases/1.0")
+    fleet.link(fleet.unpack("1.0"))
     (fleet.folder / "current.new").symlink_to("/left/by/a/killed/run")
-    fleet.host.point_link("/opt/app/releases/2.0")
-    assert [path.name for path in fleet.folder.iterdir()] == ["current"]
-    assert os.readlink(fleet.folder / "current") == "/opt/app/releases/2.0"
+    fleet.host.point_link(fleet.unpack("2.0"))
+    assert {path.name for path in fleet.folder.iterdir()} == {"current", "releases"}
+    assert os.readlink(fleet.folder / "current") == str(fleet.folder / "releases/2.0")
+
+
+def test_a_release_that_is_not_there_is_refused_and_the_link_left_alone(fleet: Fleet) -> None:
+    fleet.link(fleet.unpack("1.0"))
+    with pytest.raises(Refusal, match="there is no release in /no/such/release: unpack it first"):
+        fleet.host.point_link("/no/such/release")
+    assert os.readlink(fleet.folder / "current") == str(fleet.folder / "releases/1.0")
 
 
 def test_systemd_is_told(fleet: Fleet) -> None:
@@ -258,7 +270,7 @@ def test_a_process_that_is_gone_is_a_refusal(fleet: Fleet) -> None:
 
 
 def test_a_release_is_served_and_then_nothing_is_left_to_do(fleet: Fleet, app: App) -> None:
-    fleet.link("/opt/app/releases/1.0")
+    fleet.link(fleet.unpack("1.0"))
     fleet.systemd.unit(app.port, UnitFileState="disabled", NeedDaemonReload="no")
     fleet.systemd.on_restart = lambda: app.serve("2.0")
     desired = fleet.desired(app.port, release="2.0")

@@ -1,0 +1,246 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Releases go out, fail and go back while clients ask all the time. Each test leaves all nodes serving."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
+
+testinfra_hosts = ["localhost"]
+NODES, BALANCERS = ("app1", "app2", "app3"), ("lb1", "lb2")
+PORTS = (3000, 3001)
+ROLLBACK = "playbooks/rollback_release.yml"
+
+
+@dataclass
+class Account:
+    """What clients were told, and what went wrong."""
+
+    answers: int = 0
+    releases: set[str] = field(default_factory=set)
+    longest: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Fleet:
+    """The nodes, and those before them."""
+
+    machines: Machines
+    ask: Asking
+    play: Playbooks
+    addresses: dict[str, str]
+
+    def serve(self, node: str) -> set[str]:
+        """Return the releases that the processes of a node serve."""
+        return {
+            str(self.ask(f"http://{self.addresses[node]}:{port}/api/whoami").json()["release"])
+            for port in PORTS
+        }
+
+    def all_serve(self, release: str) -> bool:
+        return {one for node in NODES for one in self.serve(node)} == {release}
+
+    def drained(self) -> set[str]:
+        """Return the lines of servers that a balancer leaves out."""
+        files = [
+            self.machines(name).file("/etc/nginx/upstreams/app.conf").content_string for name in BALANCERS
+        ]
+        assert len(set(files)) == 1
+        return {line.split()[1] for line in files[0].splitlines() if line.endswith(" down;")}
+
+    def deploy(self, release: str, *words: str, fails: bool = False, **more: Any) -> str:
+        said = self.play.converge(*words, fails=fails, release=release, **more)
+        return " ".join(said.split())
+
+    def power(self, verb: str, name: str) -> None:
+        subprocess.run(  # noqa: S603  # one of the lab's machines
+            ["podman", *verb.split(), f"{os.environ['LAB_NAME']}-{name}"],  # noqa: S607
+            check=True,
+            capture_output=True,
+        )
+
+    @contextmanager
+    def traffic(self) -> Iterator[Account]:
+        """Have clients ask both balancers, write, and wait for slow answers, always on new connections."""
+        account, over = Account(), threading.Event()
+        requests = (
+            ("GET", "/page"),
+            ("POST", "/orders"),
+            ("GET", "/slow?ms=3000"),
+            ("POST", "/slow?ms=1000"),
+        )
+
+        def client(balancer: str, method: str, path: str) -> None:
+            for number in itertools.count():
+                if over.is_set():
+                    return
+                began = time.monotonic()
+                body = {"number": number} if method == "POST" else None
+                try:
+                    answer = self.ask(
+                        f"http://{self.addresses[balancer]}{path}", method=method, body=body, timeout=30
+                    )
+                    said = answer.json() if answer.status == 200 else {}
+                    if answer.status != 200 or (body and said["taken"] != f'{{"number": {number}}}'):
+                        account.errors.append(f"{method} {path}: {answer.status} {answer.body[:200]!r}")
+                    account.releases.add(said.get("release", ""))
+                except (OSError, HTTPException) as error:
+                    account.errors.append(f"{method} {path}: {error!r}")
+                account.answers += 1
+                account.longest = max(account.longest, time.monotonic() - began)
+                time.sleep(0.05)
+
+        clients = [
+            threading.Thread(target=client, args=(balancer, *request))
+            for balancer in BALANCERS
+            for request in requests
+        ]
+        for one in clients:
+            one.start()
+        try:
+            yield account
+        finally:
+            over.set()
+            for one in clients:
+                one.join()
+        print(f"{account.answers} answers, longest {account.longest:.2f} s, {len(account.errors)} errors")
+
+
+@pytest.fixture(scope="session")
+def fleet(machines: Machines, ask: Asking, playbooks: Playbooks) -> Fleet:
+    addresses = {
+        name: str(machines(name).ansible.get_variables()["ansible_host"]) for name in (*NODES, *BALANCERS)
+    }
+    return Fleet(machines, ask, playbooks, addresses)
+
+
+def test_a_release_goes_out_and_nobody_notices(fleet: Fleet) -> None:
+    assert fleet.all_serve("1")
+    with fleet.traffic() as account:
+        fleet.deploy("2")
+    assert account.errors == []
+    assert account.releases == {"1", "2"}
+    assert account.answers > 200
+    assert fleet.all_serve("2")
+    assert fleet.drained() == set()
+    assert "changed=1" not in fleet.deploy("2")
+
+
+def test_two_nodes_at_once(fleet: Fleet) -> None:
+    with fleet.traffic() as account:
+        fleet.deploy("3", app_node_batch="67%")
+    assert account.errors == []
+    assert fleet.all_serve("3")
+
+
+@pytest.mark.parametrize("release", ["crash", "sick", "hang"])
+def test_a_release_that_does_not_come_up_is_taken_back_everywhere(fleet: Fleet, release: str) -> None:
+    with fleet.traffic() as account:
+        said = fleet.deploy(release, fails=True)
+    assert f"Release {release} was given up: app1: the process on port 3000 did not serve" in said
+    assert "All nodes serve 3 again." in said
+    assert account.errors == []
+    assert account.releases == {"3"}
+    assert fleet.all_serve("3")
+    assert fleet.drained() == set()
+
+
+def test_a_release_that_fails_on_the_second_node_is_taken_back_on_the_first(fleet: Fleet) -> None:
+    """What keeps it from starting there is that node's own trouble, and no other node's."""
+    second = fleet.machines("app2")
+    folder = "/run/systemd/system/payaid-app@3001.service.d"
+    second.check_output(
+        "mkdir %s && printf '[Service]\\nExecStartPre=/bin/false\\n' >%s/broken.conf",
+        folder,
+        folder,
+    )
+    second.check_output("systemctl daemon-reload")
+    try:
+        with fleet.traffic() as account:
+            said = fleet.deploy("2", fails=True)
+        given_up = "Release 2 was given up: app2: `systemctl restart payaid-app@3001.service` failed"
+        assert given_up in said
+        assert account.errors == []
+        assert fleet.serve("app1") == fleet.serve("app3") == {"3"}
+        assert "Without requests, because what they serve is not known: app2" in said
+        assert fleet.drained() == {f"{fleet.addresses['app2']}:{port}" for port in PORTS}
+    finally:
+        second.check_output("rm -r %s && systemctl daemon-reload", folder)
+    with fleet.traffic() as account:
+        fleet.deploy("2")
+    assert account.errors == []
+    assert fleet.all_serve("2")
+    assert fleet.drained() == set()
+
+
+def test_a_run_that_is_killed_is_finished_by_the_next(fleet: Fleet) -> None:
+    with fleet.traffic() as account:
+        run = fleet.play.begin(fleet.play.scenario / "converge.yml", release="3")
+        deadline = time.monotonic() + 120
+        while "3" not in account.releases:
+            assert time.monotonic() < deadline
+            assert run.poll() is None
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        fleet.deploy("3")
+    assert account.errors == []
+    assert fleet.all_serve("3")
+    assert fleet.drained() == set()
+
+
+def test_back_to_a_release_that_is_kept(fleet: Fleet) -> None:
+    said = " ".join(fleet.play(ROLLBACK, fails=True, rollback_to="9").split())
+    assert "has the releases 1, 2, 3, crash, hang, sick: say which one" in said
+    with fleet.traffic() as account:
+        fleet.play(ROLLBACK, rollback_to="1")
+    assert account.errors == []
+    assert account.releases == {"1", "3"}
+    assert fleet.all_serve("1")
+
+
+def test_a_balancer_that_cannot_be_told_stops_a_release_before_it_begins(
+    fleet: Fleet, soon: Patience
+) -> None:
+    fleet.power("kill --signal KILL", "lb2")
+    try:
+        said = fleet.deploy("2", fails=True)
+        assert "lb2 cannot be reached and may still send requests" in said
+        assert fleet.all_serve("1")
+    finally:
+        fleet.power("start", "lb2")
+    soon(lambda: fleet.ask(f"http://{fleet.addresses['lb2']}/health").status == 200, 60)
+
+
+def test_a_node_that_is_lost_on_the_way_sends_the_others_back(fleet: Fleet, soon: Patience) -> None:
+    run = fleet.play.begin(fleet.play.scenario / "converge.yml", release="2")
+    soon(lambda: fleet.serve("app1") == {"2"}, 120)
+    fleet.power("kill --signal KILL", "app3")
+    try:
+        said = " ".join(run.communicate()[0].split())
+        assert run.returncode != 0
+        assert "Release 2 was given up" in said
+        assert fleet.serve("app1") == fleet.serve("app2") == {"1"}
+    finally:
+        fleet.power("start", "app3")
+    soon(lambda: fleet.serve("app3") == {"1"}, 60)
+    fleet.deploy("1")
+    assert fleet.all_serve("1")
+    assert fleet.drained() == set()
