@@ -135,7 +135,7 @@ def test_what_anybody_may_see_is_kept_for_a_moment_and_nothing_else(
 
 @pytest.mark.usefixtures("put_back")
 def test_closed_for_maintenance_all_but_health_is_503(ask: Asking, edge: str, playbooks: Playbooks) -> None:
-    playbooks.converge(nginx_maintenance=True)
+    playbooks.converge("-e", "nginx_maintenance=true")  # as one types it
     page = ask(f"{edge}/pay", method="POST", body={})
     assert (page.status, page.headers["retry-after"]) == (503, "60")
     assert b"Under maintenance" in page.body
