@@ -28,19 +28,6 @@ WEBSOCKET = {
 }
 
 
-@pytest.fixture
-def address(host: Any) -> str:
-    """Return the load balancer's address."""
-    return str(host.ansible.get_variables()["ansible_host"])
-
-
-@pytest.fixture
-def edge(host: Any, ask: Asking, address: str) -> str:
-    """Return the load balancer's address for HTTPS, trusting the certificate that it was given."""
-    ask.certificate = host.file("/etc/nginx/tls/server.crt").content_string
-    return f"https://{address}"
-
-
 def test_every_process_answers_in_turn(ask: Asking, edge: str) -> None:
     seen = Counter(ask(f"{edge}/where").json()["port"] for _time in range(30))
     assert set(seen) == set(PORTS)

@@ -32,18 +32,6 @@ RATE: dict[str, Any] = {"nginx_limit_address_rate": 5, "nginx_limit_address_burs
 
 
 @pytest.fixture
-def address(host: Any) -> str:
-    return str(host.ansible.get_variables()["ansible_host"])
-
-
-@pytest.fixture
-def edge(host: Any, ask: Asking, address: str) -> str:
-    """Return the load balancer's address for HTTPS, trusting the certificate that it was given."""
-    ask.certificate = host.file("/etc/nginx/tls/server.crt").content_string
-    return f"https://{address}"
-
-
-@pytest.fixture
 def put_back(playbooks: Playbooks) -> Iterator[None]:
     yield
     playbooks.converge()
