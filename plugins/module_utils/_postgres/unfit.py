@@ -85,11 +85,9 @@ def _diverged(state: State, desired: Desired) -> Unfit | None:
 def _starved(state: State, desired: Desired) -> Unfit | None:
     """Tell whether WAL that the standby needs is gone for good."""
     local, primary = state.local, state.primary
-    receiving = local.receiver is not None and local.receiver.status == "streaming"
-    fetches = state.config.restore_command != ""
-    lacking = _archive_lacks(state) if fetches else ""
-    if receiving or (fetches and not lacking):
+    if _receives(state) or _may_fetch(state):
         return None
+    lacking = _archive_lacks(state) if state.config.restore_command else ""
     nor = f", nor has {lacking}" if lacking else ""
     gone = needed(state) < primary.oldest_wal
     # A slot that is lost says nothing of a standby that has gone past it; but it is all there is to go by
@@ -115,10 +113,17 @@ def slot_lost(state: State) -> bool:
 
 def loss_unseen(state: State) -> bool:
     """Tell whether a standby streams through a lost slot, and nobody can say if it could with another one."""
-    local, primary = state.local, state.primary
-    receiving = local.receiver is not None and local.receiver.status == "streaming"
-    fetches = state.config.restore_command != "" and not _archive_lacks(state)
-    return receiving and slot_lost(state) and not primary.oldest_wal and not fetches
+    return _receives(state) and slot_lost(state) and not state.primary.oldest_wal and not _may_fetch(state)
+
+
+def _receives(state: State) -> bool:
+    receiver = state.local.receiver
+    return receiver is not None and receiver.status == "streaming"
+
+
+def _may_fetch(state: State) -> bool:
+    """Tell whether WAL that the primary has no longer may come from an archive."""
+    return state.config.restore_command != "" and not _archive_lacks(state)
 
 
 def needed(state: State) -> int:
