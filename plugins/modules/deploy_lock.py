@@ -1,0 +1,121 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy_lock
+short_description: Keeps a second deployment out while one is under way
+version_added: 0.1.0
+author: The payaid.scaling maintainers (@payaid)
+description:
+  - Writes a file on the host that says who deploys. Whoever comes second is refused, and told who holds the
+    lock and since when.
+  - The lock belongs to one run of C(ansible-playbook). Where that run was started on this controller and has
+    ended, killed for example, the next run takes the lock over by itself. Of a run on another computer nobody
+    can know that, so it has to be said (O(break)).
+  - It is left only by the run that holds it. With a path below C(/run) a restart of the host ends it too.
+extends_documentation_fragment:
+  - payaid.scaling.attributes
+  - payaid.scaling.attributes.converges
+options:
+  path:
+    description: The file.
+    type: path
+    required: true
+  holder:
+    description: Who deploys, for people to read.
+    type: str
+    required: true
+  state:
+    description: Whether the lock is to be held or left.
+    type: str
+    choices: [held, left]
+    default: held
+  break:
+    description: Take it from whoever holds it. Two deployments at once leave the platform on two releases.
+    type: bool
+    default: false
+  run:
+    description: >-
+      The run of Ansible, and another one that has ended. The action plugin fills this in; leave it out.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: Let nobody else deploy meanwhile
+  payaid.scaling.deploy_lock:
+    path: /run/payaid-app.lock
+    holder: alice@ops1
+
+- name: Leave it again
+  payaid.scaling.deploy_lock:
+    path: /run/payaid-app.lock
+    holder: alice@ops1
+    state: left
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Take the lock for alice@ops1."]
+held_by:
+  description: Who holds the lock now, or in check mode would. When refused, who holds it instead.
+  returned: when somebody does
+  type: dict
+  contains:
+    name: {description: Who deploys., type: str}
+    since: {description: When the lock was taken., type: str, sample: "2026-01-15T09:00:00Z"}
+    computer: {description: Where Ansible runs., type: str}
+    process: {description: Number of its process there., type: int}
+    started: {description: When that process was started in ticks of its system., type: str}
+"""
+
+from datetime import UTC, datetime
+
+from ansible_collections.payaid.scaling.plugins.module_utils._lock.io import LockFile
+from ansible_collections.payaid.scaling.plugins.module_utils._lock.plan import Holder, Wanted, plan
+from ansible_collections.payaid.scaling.plugins.module_utils._module import begin, refusing
+from ansible_collections.payaid.scaling.plugins.module_utils._plan import converge, diff
+
+ARGUMENTS = {
+    "path": {"type": "path", "required": True},
+    "holder": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["held", "left"], "default": "held"},
+    "break": {"type": "bool", "default": False},
+    "run": {"type": "dict"},
+}
+
+
+def main() -> None:
+    module = begin(ARGUMENTS)
+    given, lock = module.params, LockFile(module.params["path"])
+    run, now = given["run"] or {}, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    wanted = Wanted(
+        run=Holder.from_dict(
+            {"computer": "", "process": 0, "started": "", **run, "name": given["holder"], "since": now}
+        ),
+        held=given["state"] == "held",
+        by_force=given["break"],
+        ended=Holder.from_dict(run["ended"]) if run.get("ended") else None,
+    )
+    with refusing(module):
+        outcome = converge(
+            lock.observe, lambda state: plan(state, wanted), lock, check_mode=module.check_mode
+        )
+    before, after = (
+        {"held_by": state.holder.as_dict()} if state.holder else {}
+        for state in (outcome.before, outcome.after)
+    )
+    module.exit_json(
+        changed=outcome.changed, actions=list(outcome.actions), **after, diff=diff(before, after)
+    )
+
+
+if __name__ == "__main__":
+    main()
