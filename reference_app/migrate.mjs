@@ -2,7 +2,7 @@
  * Applies prisma/migrations in order, over DATABASE_DIRECT_URL.
  *
  *   node migrate.mjs            {"changed": bool, "applied": [...], "seeded": bool}
- *   node migrate.mjs --status   {"pending": [...]}, and changes nothing
+ *   node migrate.mjs --status   {"pending": [...], "destructive": [...]}, and changes nothing
  *
  * It keeps the same table, checksums and advisory lock as Prisma's own tool, so
  * either may follow the other, but needs no engine binary. Each migration goes
@@ -18,6 +18,7 @@ import { createHash, randomBytes, randomUUID, scryptSync } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import { takesAway } from './destructive.mjs'
 
 // By require: the release's node_modules carries the parts the server uses.
 const pg = createRequire(import.meta.url)('pg')
@@ -131,7 +132,11 @@ async function seed(client) {
 
 async function status(client) {
   await client.query('SET default_transaction_read_only = on')
-  return { pending: pendingOf(migrationsOnDisk(), await recorded(client)).map(({ name }) => name) }
+  const pending = pendingOf(migrationsOnDisk(), await recorded(client))
+  return {
+    pending: pending.map(({ name }) => name),
+    destructive: pending.flatMap(({ name, sql }) => takesAway(sql).map((what) => `${name}: ${what}`)),
+  }
 }
 
 async function main(args) {
