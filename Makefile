@@ -121,6 +121,12 @@ molecule-all: setup-test app ## Every scenario on Debian 13 and 12
 benchmark: setup ## Time demo, site and an unchanged second run, as a table
 	@$(BIN)/python tests/benchmarks/site_run.py
 
+.PHONY: benchmark-edge
+benchmark-edge: setup app ## Time a release, throughput through the load balancer, and 10,000 connected clients, as a table
+	@tests/install_servers wrk
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r tests/benchmarks/requirements.txt
+	@$(BIN)/python tests/benchmarks/edge.py
+
 .PHONY: benchmark-postgres
 benchmark-postgres: setup-test ## Time postgres_replica beside pg_basebackup, as a table
 	@tests/install_servers
