@@ -163,7 +163,7 @@ def test_a_process_may_do_little(host: Any, port: int) -> None:
     exposure = host.check_output("systemd-analyze security --no-pager payaid-app@%s | tail -n 1", str(port))
     found = re.search(r"([0-9.]+) (\S+)", exposure.partition(": ")[2])
     assert found is not None, exposure
-    assert float(found[1]) <= 4.0, exposure
+    assert float(found[1]) < 2.0, exposure
 
 
 @pytest.mark.parametrize("port", PORTS)

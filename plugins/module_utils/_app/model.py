@@ -7,49 +7,100 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# What systemd calls a unit of which no process is left.
+RESTING = frozenset({"inactive", "failed", ""})
+
 
 @dataclass(frozen=True)
 class Process:
     """One app process, as systemd and the process itself describe it."""
 
+    unit: str
     port: int
-    active: bool
-    enabled: bool
+    # As systemd has it: active, inactive, failed, activating, ...
+    state: str = "inactive"
+    enabled: bool = False
     # Seconds since the epoch; 0 for a process that does not run.
-    started_at: float
+    started_at: float = 0.0
     # What it says of itself; empty when it does not answer.
-    release: str
+    release: str = ""
+    # Who else listens on its port, when the process itself does not run.
+    port_taken_by: str = ""
+
+    @property
+    def active(self) -> bool:
+        return self.state == "active"
+
+    @property
+    def resting(self) -> bool:
+        return self.state in RESTING
 
 
 @dataclass(frozen=True)
 class State:
     """All processes of a host, and what they were started from."""
 
+    host: str
     # The folder that `current` points to; empty when there is no link yet.
     link_target: str
     # When the youngest of the link and the configuration files was written.
     configured_at: float
     # systemd has not read the newest unit file yet.
     units_stale: bool
+    # Those that are wanted, and every other one of the same units.
     processes: tuple[Process, ...]
 
     def with_process(self, process: Process) -> State:
         return replace(
-            self, processes=tuple(process if p.port == process.port else p for p in self.processes)
+            self, processes=tuple(process if p.unit == process.unit else p for p in self.processes)
         )
 
-    def process(self, port: int) -> Process:
-        return next(p for p in self.processes if p.port == port)
+    def process(self, unit: str) -> Process:
+        return next(p for p in self.processes if p.unit == unit)
 
     def summary(self) -> dict[str, object]:
         """Return what a person wants to see in a diff: no clock times."""
         return {
             "current": self.link_target,
             "processes": [
-                {"port": p.port, "active": p.active, "enabled": p.enabled, "release": p.release}
+                {
+                    "unit": p.unit,
+                    "port": p.port,
+                    "active": p.active,
+                    "enabled": p.enabled,
+                    "release": p.release,
+                }
                 for p in self.processes
             ],
         }
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A process that is to run."""
+
+    unit: str
+    port: int
+    # Paths that it is asked for before anybody else asks it.
+    warm_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template unit, and the ports on which processes of it are to run."""
+
+    unit: str
+    ports: tuple[int, ...]
+    warm_paths: tuple[str, ...] = ()
+
+    def instance(self, port: int | str) -> str:
+        return self.unit.replace("@.", f"@{port}.")
+
+    def port_of(self, instance: str) -> int | None:
+        """Return the port in the name of an instance of this unit; none where it is no number."""
+        before, after = self.unit.split("@", 1)
+        text = instance.removeprefix(f"{before}@").removesuffix(after)
+        return int(text) if text.isdecimal() and self.instance(text) == instance else None
 
 
 @dataclass(frozen=True)
@@ -58,4 +109,10 @@ class Desired:
 
     release: str
     release_dir: str
-    ports: tuple[int, ...]
+    templates: tuple[Template, ...]
+
+    @property
+    def processes(self) -> tuple[Wanted, ...]:
+        return tuple(
+            Wanted(one.instance(port), port, one.warm_paths) for one in self.templates for port in one.ports
+        )

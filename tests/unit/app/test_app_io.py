@@ -16,7 +16,12 @@ from threading import Thread, Timer
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._app.io import Host
-from ansible_collections.payaid.scaling.plugins.module_utils._app.model import Desired, Process
+from ansible_collections.payaid.scaling.plugins.module_utils._app.model import (
+    Desired,
+    Process,
+    Template,
+    Wanted,
+)
 from ansible_collections.payaid.scaling.plugins.module_utils._app.plan import plan
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, converge
 
@@ -72,16 +77,18 @@ def port_of(unit: str) -> int:
 
 @dataclass
 class Systemd:
-    """Plays systemctl: keeps what it was told, and shows units by port."""
+    """Plays systemctl and ss: keeps what it was told, and shows units by port, and who listens."""
 
     units: dict[int, dict[str, str]] = field(default_factory=dict)
     told: list[list[str]] = field(default_factory=list)
     on_restart: Callable[[], None] = lambda: None
     failing: dict[str, str] = field(default_factory=dict)
+    listening: str = ""
 
     def unit(self, port: int, **changes: str) -> None:
         started = f"{(time.monotonic() - 100) * 1e6:.0f}"
         self.units[port] = {
+            "Id": f"app@{port}.service",
             "ActiveState": "active",
             "UnitFileState": "enabled",
             "NeedDaemonReload": "no",
@@ -89,22 +96,22 @@ class Systemd:
         } | changes
 
     def __call__(self, argv: Sequence[str]) -> tuple[int, str, str]:
+        if argv[0] == "ss":
+            return 0, self.listening, ""
         assert argv[0] == "systemctl"
         verb = argv[1]
         if verb in self.failing:
             return 1, "", self.failing[verb]
         if verb == "show":
-            ports = [int(unit.removeprefix("app@").removesuffix(".service")) for unit in argv[3:]]
+            # A pattern stands for every unit that systemd has loaded; one that fits none shows nothing.
+            ports = [port for unit in argv[3:] for port in (self.units if "*" in unit else [port_of(unit)])]
             blocks = (
                 "\n".join(f"{key}={value}" for key, value in self.units[port].items()) for port in ports
             )
             return 0, "\n\n".join(blocks) + "\n", ""
         self.told.append(list(argv[1:]))
         if verb == "restart":
-            self.unit(int(argv[2].removeprefix("app@").removesuffix(".service")))
-            self.units[int(argv[2][4:-8])]["ExecMainStartTimestampMonotonic"] = (
-                f"{time.monotonic() * 1e6:.0f}"
-            )
+            self.unit(port_of(argv[2]), ExecMainStartTimestampMonotonic=f"{time.monotonic() * 1e6:.0f}")
             self.on_restart()
         return 0, "", ""
 
@@ -122,8 +129,8 @@ class Fleet:
         return Host(
             self.systemd,
             link=str(self.folder / "current"),
-            unit="app@{port}.service",
             config_files=[str(self.folder / "environment"), str(self.folder / "absent")],
+            address="127.0.0.1",
             health_path="/api/health",
             timeout=self.timeout,
         )
@@ -137,7 +144,11 @@ class Fleet:
         return str(folder)
 
     def desired(self, *ports: int, release: str = "1.0") -> Desired:
-        return Desired(release, self.unpack(release), ports)
+        return Desired(release, self.unpack(release), (Template("app@.service", ports),))
+
+
+def wanted(port: int, *warm_paths: str) -> Wanted:
+    return Wanted(f"app@{port}.service", port, warm_paths)
 
 
 @pytest.fixture
@@ -151,7 +162,7 @@ def test_a_host_without_anything_is_observed(fleet: Fleet) -> None:
     assert state.link_target == ""
     assert state.configured_at == 0.0
     assert not state.units_stale
-    assert state.processes == (Process(1, active=False, enabled=False, started_at=0.0, release=""),)
+    assert state.processes == (Process("app@1.service", 1),)
 
 
 def test_a_serving_host_is_observed(fleet: Fleet, app: App) -> None:
@@ -167,7 +178,7 @@ def test_a_serving_host_is_observed(fleet: Fleet, app: App) -> None:
     assert state.configured_at == pytest.approx(before, abs=5)
     assert (serving.active, serving.enabled, serving.release) == (True, True, "1.0")
     assert serving.started_at == pytest.approx(before - 100, abs=5)
-    assert dead == Process(1, active=False, enabled=False, started_at=0.0, release="")
+    assert dead == Process("app@1.service", 1, "failed")
 
 
 def test_a_file_that_a_package_put_in_place_is_young(fleet: Fleet) -> None:
@@ -226,8 +237,13 @@ def test_a_release_that_is_not_there_is_refused_and_the_link_left_alone(fleet: F
 
 def test_systemd_is_told(fleet: Fleet) -> None:
     fleet.host.reload_units()
-    fleet.host.enable(3000)
-    assert fleet.systemd.told == [["daemon-reload"], ["enable", "--quiet", "app@3000.service"]]
+    fleet.host.enable("app@3000.service")
+    fleet.host.stop("app@3001.service")
+    assert fleet.systemd.told == [
+        ["daemon-reload"],
+        ["enable", "--quiet", "app@3000.service"],
+        ["disable", "--quiet", "--now", "app@3001.service"],
+    ]
 
 
 def test_systemd_that_fails_is_a_refusal(fleet: Fleet) -> None:
@@ -235,7 +251,7 @@ def test_systemd_that_fails_is_a_refusal(fleet: Fleet) -> None:
     with pytest.raises(
         Refusal, match=r"`systemctl enable --quiet app@3000.service` failed: .* does not exist\.$"
     ):
-        fleet.host.enable(3000)
+        fleet.host.enable("app@3000.service")
 
 
 def test_a_restart_waits_until_the_release_is_served(fleet: Fleet, app: App) -> None:
@@ -246,14 +262,14 @@ def test_a_restart_waits_until_the_release_is_served(fleet: Fleet, app: App) -> 
         Timer(0.1, app.serve, ["2.0"]).start()
 
     fleet.systemd.on_restart = come_up
-    fleet.host.restart(app.port, "2.0")
+    fleet.host.restart(wanted(app.port), "2.0")
     assert fleet.systemd.told == [["restart", f"app@{app.port}.service"]]
     assert app.answers["/api/health"] == HEALTHY
 
 
 def test_a_process_that_keeps_the_old_release_is_a_refusal(fleet: Fleet, app: App) -> None:
     with pytest.raises(Refusal, match=r"did not serve release 2\.0 within 0 s \(it names 1\.0;") as caught:
-        fleet.host.restart(app.port, "2.0")
+        fleet.host.restart(wanted(app.port), "2.0")
     assert caught.value.details == {"port": app.port}
     assert f"journalctl -u app@{app.port}.service" in caught.value.message
 
@@ -261,12 +277,49 @@ def test_a_process_that_keeps_the_old_release_is_a_refusal(fleet: Fleet, app: Ap
 def test_a_process_that_is_ill_is_a_refusal(fleet: Fleet, app: App) -> None:
     app.answers["/api/health"] = (503, b'{"database": "down"}')
     with pytest.raises(Refusal, match=r'/api/health says 503 \{"database": "down"\}'):
-        fleet.host.restart(app.port, "1.0")
+        fleet.host.restart(wanted(app.port), "1.0")
 
 
 def test_a_process_that_is_gone_is_a_refusal(fleet: Fleet) -> None:
     with pytest.raises(Refusal, match=r"it names none; /api/health says nothing \(.*refused"):
-        fleet.host.restart(1, "1.0")
+        fleet.host.restart(wanted(1), "1.0")
+
+
+@pytest.mark.parametrize("status", [200, 307, 404])
+def test_a_process_that_is_warm_is_up(fleet: Fleet, app: App, status: int) -> None:
+    app.answers["/heavy"] = (status, b"")
+    fleet.host.restart(wanted(app.port, "/heavy"), "1.0")
+
+
+@pytest.mark.parametrize(("status", "said"), [(500, "500 no page"), (0, "nothing")])
+def test_a_process_that_cannot_be_warmed_is_a_refusal(fleet: Fleet, app: App, status: int, said: str) -> None:
+    app.answers["/heavy"] = (status, b"no page")
+    with pytest.raises(Refusal, match=rf"serves release 1\.0, but not /heavy, which says {said}"):
+        fleet.host.restart(wanted(app.port, "/heavy"), "1.0")
+
+
+def test_processes_that_nobody_asked_for_are_seen(fleet: Fleet) -> None:
+    fleet.systemd.unit(1)
+    fleet.systemd.unit(2)
+    assert [one.port for one in fleet.host.observe(fleet.desired(2)).processes] == [2, 1]
+    assert [one.port for one in fleet.host.observe(fleet.desired()).processes] == [1, 2]
+
+
+LISTENING = """\
+LISTEN 0      511          0.0.0.0:80        0.0.0.0:*    users:(("nginx",pid=70,fd=6),("nginx",pid=71,fd=6))
+LISTEN 0      128             [::]:1            [::]:*    users:(("haproxy",pid=7,fd=3))
+LISTEN 0      128          0.0.0.0:2         0.0.0.0:*
+LISTEN 0      128        127.0.0.1:3         0.0.0.0:*    users:(("node",pid=9,fd=3))
+"""
+
+
+def test_who_has_the_port_of_a_process_that_does_not_run_is_seen(fleet: Fleet) -> None:
+    fleet.systemd.listening = LISTENING
+    for port, state in ((1, "inactive"), (2, "failed"), (3, "deactivating"), (4, "inactive")):
+        fleet.systemd.unit(port, ActiveState=state)
+    found = fleet.host.observe(fleet.desired(1, 2, 3, 4)).processes
+    # The third has not ended yet, and listens itself.
+    assert [one.port_taken_by for one in found] == ["haproxy (process 7)", "another process", "", ""]
 
 
 def test_a_release_is_served_and_then_nothing_is_left_to_do(fleet: Fleet, app: App) -> None:

@@ -21,6 +21,7 @@ with patch_module_args(json.loads(sys.argv[1])):
     main()
 """
 RESTING = """#!/bin/sh
+printf 'Id=app@1.service\\n'
 printf 'ActiveState=inactive\\nUnitFileState=disabled\\nNeedDaemonReload=no\\n'
 printf 'ExecMainStartTimestampMonotonic=0\\n'
 """
@@ -38,8 +39,7 @@ def run(folder: Path, systemctl: str) -> tuple[int, dict[str, Any]]:
         "release": "2.0",
         "release_dir": "/opt/app/releases/2.0",
         "link": str(folder / "current"),
-        "unit": "app@{port}.service",
-        "ports": [1],
+        "units": [{"unit": "app@.service", "ports": [1]}],
         "_ansible_check_mode": True,
         "_ansible_remote_tmp": str(folder),
     }
