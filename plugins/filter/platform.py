@@ -80,6 +80,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     problems += _mode_problems(groups, hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
     problems += _connection_problems(groups, hostvars)
+    problems += _pool_problems(groups, hostvars)
     problems += _tls_problems(groups, hostvars)
     problems += _secret_problems(platform_hosts(groups), hostvars)
     return problems
@@ -277,6 +278,24 @@ def _connection_problems(groups: Groups, hostvars: HostVars) -> list[str]:
         f"kept for administration make {needed}, and postgres_server_max_connections={limit} of "
         f"{servers[0]}: raise it, or lower platform_pool_size."
     ]
+
+
+def _pool_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that as many app nodes can serve as are to."""
+    nodes = groups.get("app_nodes") or ()
+    given = {host: str(hostvars[host].get("app_nodes_active") or len(nodes)) for host in nodes}
+    for host, text in given.items():
+        if text != given[nodes[0]]:
+            return [
+                f"{nodes[0]} has app_nodes_active={given[nodes[0]]} and {host} {text}: set it once for all "
+                "hosts."
+            ]
+    if nodes and not (given[nodes[0]].isdecimal() and 1 <= int(given[nodes[0]]) <= len(nodes)):
+        return [
+            f"app_nodes_active={given[nodes[0]]}, and the group app_nodes has {len(nodes)} machines: give a "
+            "number from 1 to that, or add machines to the group."
+        ]
+    return []
 
 
 def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:

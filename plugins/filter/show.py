@@ -34,8 +34,12 @@ def _edge(groups: Groups, hostvars: HostVars) -> Iterator[str]:
 
 
 def _app(groups: Groups, hostvars: HostVars) -> Iterator[str]:
-    for host in groups.get("app_nodes") or ():
+    hosts = groups.get("app_nodes") or ()
+    for number, host in enumerate(hosts):
         values = hostvars[host]
+        if number >= int(values.get("app_nodes_active") or len(hosts)):
+            yield _row(host, hostvars, "kept ready")
+            continue
         ports = ", ".join(str(port) for port in values["platform_app_ports"])
         yield _row(host, hostvars, f"Next.js on {ports}, release {values['app_node_release']}")
 

@@ -107,6 +107,8 @@ FINE: dict[str, list[Change]] = {
         variable("platform_pool_reserve", 5),
         variable("postgres_server_max_connections", 60),
     ],
+    "one of the pool's machines serves": [variable("app_nodes_active", "1")],
+    "all of the pool's machines serve": [variable("app_nodes_active", 2)],
     "no replicas of the database": [no_group("postgres_replicas")],
     "an empty group of replicas": [group("postgres_replicas")],
     "a machine with two tasks": [group("load_balancers", "app1")],
@@ -315,6 +317,20 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
     "an empty secret": (
         [variable("vault_redis_app_password", "")],
         ["vault_redis_app_password is not set for lb1: put it into the inventory's vault."],
+    ),
+    **{
+        f"{given!r} active app nodes": (
+            [variable("app_nodes_active", given)],
+            [
+                f"app_nodes_active={given}, and the group app_nodes has 2 machines: give a number from 1 to "
+                "that, or add machines to the group."
+            ],
+        )
+        for given in (3, "0", "-1", "many", "50%")
+    },
+    "different numbers of active app nodes": (
+        [variable("app_nodes_active", 1, "app2")],
+        ["app1 has app_nodes_active=2 and app2 1: set it once for all hosts."],
     ),
     "two problems": (
         [group("app_nodes"), variable("platform_address", "10.0.0.11", "pg2")],

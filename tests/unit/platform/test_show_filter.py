@@ -89,3 +89,13 @@ def test_sentinel_is_called_by_its_name() -> None:
 
 def test_every_filter_is_offered() -> None:
     assert FilterModule().filters() == {"platform_table": platform_table}
+
+
+def test_a_machine_of_the_pool_that_does_not_serve_is_said_to_be_ready() -> None:
+    groups = {"app_nodes": ["app1", "app2"]}
+    app1 = SILENT["app1"] | {"app_nodes_active": "1"}
+    table = platform_table(groups, {"app1": app1, "app2": app1 | {"platform_address": "10.0.0.9"}})
+    assert [line.split(maxsplit=2)[2] for line in table] == [
+        "Next.js on 3000, 3001, release 1.4.2",
+        "kept ready",
+    ]
