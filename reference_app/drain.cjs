@@ -9,7 +9,8 @@
  *  1. for DRAIN_DELAY_MS it goes on serving, but health says 503 and every
  *     answer says "Connection: close", so that balancers and clients move away;
  *  2. it stops accepting, finishes what is in flight, and closes connections
- *     as they fall idle;
+ *     as they fall idle; WebSockets that the app has not closed by then are told
+ *     that the server is going away (1001), and other upgraded connections end;
  *  3. it disconnects the pools and exits 0. If that is not done DRAIN_TIMEOUT_MS
  *     after the signal it says how many requests it cuts, and exits 1.
  *
@@ -28,6 +29,10 @@ const HEALTH = '/api/health'
 const SWEEP_MS = 50
 /** A connection that never said anything may have a request on the wire: it gets this long. */
 const SILENT_MS = 500
+/** RFC 6455: a whole frame that closes with 1001, "going away". Servers do not mask theirs. */
+const GOING_AWAY = Buffer.from([0x88, 0x02, 0x03, 0xe9])
+/** What the other end has to answer that, or the app to answer an upgrade; as long again until the connection is cut. */
+const FAREWELL_MS = 1000
 const CLOSERS_MS = 2000
 const FIRST_FD = 3
 /** EX_CONFIG of sysexits.h. */
@@ -39,6 +44,7 @@ class DrainState {
     this.servers = new Set()
     this.sockets = new Map()
     this.inFlight = new Set()
+    this.upgraded = new Map()
   }
 
   watch(server) {
@@ -50,6 +56,7 @@ class DrainState {
     const emit = server.emit
     server.emit = (event, ...args) => {
       if (event === 'request' && this.take(args[0], args[1])) return true
+      if (event === 'upgrade') this.upgrade(args[0], args[1])
       return emit.call(server, event, ...args)
     }
   }
@@ -72,6 +79,17 @@ class DrainState {
     return true
   }
 
+  /** From here on the connection is the app's: no answer will end it, and to Node it is never idle. */
+  upgrade(request, socket) {
+    this.upgraded.set(socket, {
+      webSocket: (request.headers.upgrade ?? '').toLowerCase() === 'websocket',
+      written: socket.bytesWritten,
+      told: false,
+      due: undefined,
+    })
+    socket.once('close', () => this.upgraded.delete(socket))
+  }
+
   /** From here on every answer is its connection's last, also those already being worked on. */
   begin() {
     this.draining = true
@@ -84,6 +102,27 @@ class DrainState {
     for (const server of this.servers) server.closeIdleConnections()
     const before = Date.now() - SILENT_MS
     for (const [socket, since] of this.sockets) if (socket.bytesRead === 0 && since < before) socket.destroy()
+    for (const [socket, upgrade] of this.upgraded) this.farewell(socket, upgrade)
+  }
+
+  /** The next step towards the connection's end, when it is time for one: a goodbye, the end of the stream, a cut. */
+  farewell(socket, upgrade) {
+    const now = Date.now()
+    upgrade.due ??= now + FAREWELL_MS
+    // Before the handshake is answered a frame would be taken for the answer; after the app's own end it says nothing new.
+    if (upgrade.webSocket && !upgrade.told && !socket.writableEnded && socket.bytesWritten > upgrade.written) {
+      upgrade.told = true
+      upgrade.due = now + FAREWELL_MS
+      // The app writes whole frames, so that this one comes between two of them.
+      socket.write(GOING_AWAY)
+    } else if (!upgrade.webSocket && !socket.writableEnded) {
+      upgrade.due = now + FAREWELL_MS
+      socket.end()
+    } else if (now >= upgrade.due) {
+      upgrade.due = now + FAREWELL_MS
+      if (socket.writableEnded) socket.destroy()
+      else socket.end()
+    }
   }
 }
 

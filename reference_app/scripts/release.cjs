@@ -21,6 +21,7 @@ const mark = 'process.env.__NEXT_PRIVATE_STANDALONE_CONFIG ='
 if (text.split(mark).length !== 2) throw new Error('server.js of this version of Next does not look as expected')
 const inserted = [
   "process.env.RELEASE ||= require('./release.json').release",
+  "require('./websocket.cjs')",
   "if (process.env.ASSET_PREFIX) nextConfig.assetPrefix = process.env.ASSET_PREFIX.replace(/\\/+$/, '')",
   '',
 ].join('\n')

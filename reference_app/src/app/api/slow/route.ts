@@ -14,3 +14,6 @@ export function GET(request: Request): Promise<Response> {
     return json({ slept_ms: ms, ...whoami() })
   })
 }
+
+/** The same for a method that no balancer may send twice. */
+export const POST = GET
