@@ -112,6 +112,12 @@ test-app: app ## The reference application's own tests
 molecule-platform: setup-test app ## The whole stack: check, converge, idempotence, check, verify
 	@$(MOLECULE) platform
 
+.PHONY: faults
+faults: setup-test app ## Change and break the edge under constant traffic and write docs/edge-faults.md (40 minutes)
+	@$(MOLECULE) edge_faults
+	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.traffic.page \
+		.ansible/molecule/$(TEST_LAB_NAME)/edge_faults.json
+
 .PHONY: molecule-all
 molecule-all: setup-test app ## Every scenario on Debian 13 and 12
 	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS)
