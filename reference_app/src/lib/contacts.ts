@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Contact as Row } from '@/generated/prisma/client'
 import { cached, invalidateByTag, lastWrite, type Loaded } from './cache'
 import { CacheTag } from './cache-keys'
-import { BusinessError, onPrimary, read, writePosition } from './db'
+import { KeyReused, onPrimary, read, writePosition } from './db'
 import { laterOf } from './lsn'
 import { complain } from './shared'
 import type { NewContact } from './validate'
@@ -13,8 +13,6 @@ export interface Contact {
   readonly email: string
   readonly created_at: string
 }
-
-export class KeyReused extends BusinessError {}
 
 const LIST_LENGTH = 50
 const KEY_HOURS = 24

@@ -1,11 +1,11 @@
 import { PrismaPg } from '@prisma/adapter-pg'
-import pg from 'pg'
+import type pg from 'pg'
 import { PrismaClient } from '@/generated/prisma/client'
 import type { Prisma } from '@/generated/prisma/client'
 import type { Loaded } from './cache'
-import { env } from './env'
 import { formatLsn, parseLsn, UNREACHABLE } from './lsn'
 import { metrics } from './metrics'
+import { primaryPool, replicaPool } from './pools'
 import { closeAtExit, complain, single } from './shared'
 
 export class DatabaseUnavailable extends Error {}
@@ -19,36 +19,19 @@ export interface Database {
 /** How long reads leave the read pool alone after it failed one. */
 const PAUSE_MS = 1000
 
-function open(name: Database['name'], connectionString: string): Database {
-  const pool = new pg.Pool({
-    connectionString,
-    max: env().poolSize,
-    connectionTimeoutMillis: name === 'primary' ? 5000 : 1500,
-    // A write may have to outlast a pause at the pooler during a switchover; a
-    // read has somewhere else to go. The client measures, since a pooler in
-    // transaction mode takes no statement_timeout at start.
-    query_timeout: name === 'primary' ? 10_000 : 2000,
-    idleTimeoutMillis: 60_000,
-    keepAlive: true,
-    application_name: 'payaid-reference',
-  })
-  // An idle connection the server closed is no event: the pool opens another.
-  pool.on('error', (error) => complain(`database ${name}`, error))
+function open(pool: pg.Pool, name: Database['name']): Database {
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool), log: [] })
-  closeAtExit(async () => {
-    await prisma.$disconnect()
-    await pool.end()
-  })
+  closeAtExit(() => prisma.$disconnect())
   return { name, pool, prisma }
 }
 
-export const primary = () => single('primary', () => open('primary', env().databaseUrl))
+export const primary = () => single('primary', () => open(primaryPool(), 'primary'))
 
 /** null when reads have no pool of their own. */
 export const replica = () =>
   single('replica', () => {
-    const url = env().replicaUrl
-    return { database: url === null ? null : open('replica', url) }
+    const pool = replicaPool()
+    return { database: pool === null ? null : open(pool, 'replica') }
   }).database
 
 const pause = () => single('replica-pause', () => ({ until: 0 }))
@@ -119,6 +102,9 @@ export async function onPrimary<T>(work: (prisma: PrismaClient) => Promise<T>, r
 
 /** Thrown inside database work to say something to the client; not a failure of the database. */
 export class BusinessError extends Error {}
+
+/** An Idempotency-Key that came with another body before. */
+export class KeyReused extends BusinessError {}
 
 /** Asked after the commit: a replica that has replayed this far has the write. */
 export async function writePosition(): Promise<number> {

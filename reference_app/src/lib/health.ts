@@ -1,5 +1,5 @@
 import { type Check, type Env, env } from './env'
-import { primary, replica } from './db'
+import { primaryPool, replicaPool } from './pools'
 import { redis } from './redis'
 import { complain, single, within } from './shared'
 
@@ -14,7 +14,7 @@ export function verdict(checks: Readonly<Record<Check, boolean>>, required: Read
   return [...required].every((name) => checks[name]) ? 'healthy' : 'unhealthy'
 }
 
-async function probe(name: string, ask: () => Promise<boolean>): Promise<boolean> {
+export async function probe(name: string, ask: () => Promise<boolean>): Promise<boolean> {
   try {
     return await within(env().healthTimeoutMs, name, ask())
   } catch (error) {
@@ -23,15 +23,18 @@ async function probe(name: string, ask: () => Promise<boolean>): Promise<boolean
   }
 }
 
+/** The pool for writes must lead to a server that takes them. */
+export const writable = () =>
+  probe('database primary', async () => {
+    const { rows } = await primaryPool().query<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby')
+    return rows[0]?.standby === false
+  })
+
 async function database(): Promise<boolean> {
-  const second = replica()
+  const second = replicaPool()
   const answers = await Promise.all([
-    // The pool for writes must lead to a server that takes them.
-    probe('database primary', async () => {
-      const { rows } = await primary().pool.query<{ standby: boolean }>('SELECT pg_is_in_recovery() AS standby')
-      return rows[0]?.standby === false
-    }),
-    second === null || probe('database replica', async () => (await second.pool.query('SELECT 1')).rowCount === 1),
+    writable(),
+    second === null || probe('database replica', async () => (await second.query('SELECT 1')).rowCount === 1),
   ])
   return answers.every(Boolean)
 }
@@ -39,7 +42,7 @@ async function database(): Promise<boolean> {
 /** A key is read rather than PING sent: a cluster without its slots still answers PING. */
 const cache = () => probe('redis', async () => (await redis().get('{t:health}:probe'), true))
 
-async function ollama(url: Env['ollamaUrl']): Promise<boolean> {
+export async function ollama(url: Env['ollamaUrl']): Promise<boolean> {
   if (url === null) return true
   return probe('ollama', async () => {
     const answer = await fetch(new URL('/api/version', url), { signal: AbortSignal.timeout(env().healthTimeoutMs), cache: 'no-store' })

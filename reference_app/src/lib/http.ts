@@ -1,6 +1,5 @@
 import { cookies } from 'next/headers'
-import { KeyReused } from './contacts'
-import { DatabaseUnavailable } from './db'
+import { DatabaseUnavailable, KeyReused } from './db'
 import { formatLsn, parseLsn } from './lsn'
 import { BadInput } from './validate'
 

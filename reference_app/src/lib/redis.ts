@@ -1,27 +1,46 @@
 import { readFileSync } from 'node:fs'
-import { Cluster, Redis } from 'ioredis'
+import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { env } from './env'
 import { closeAtExit, complain, single } from './shared'
+
+/** What the three ways of connecting are told beside where the servers are. */
+interface Manner {
+  readonly topic: string
+  readonly redis: RedisOptions
+  readonly cluster: ClusterOptions
+}
 
 /**
  * Every setting here serves one rule: a cache that does not answer at once is
  * no cache. Nothing is queued while disconnected, nothing is retried inside a
  * request, and reconnecting happens in the background.
  */
-function connect(): Redis | Cluster {
-  const { mode, nodes, sentinelName, username, password, sentinelPassword, tls, tlsCa, timeoutMs } = env().redis
-  const secure = tls ? { ca: tlsCa === undefined ? undefined : readFileSync(tlsCa) } : undefined
-  const common = {
-    username,
-    password,
-    tls: secure,
-    connectTimeout: 1000,
+export const hasty = (timeoutMs: number): Manner => ({
+  topic: 'redis',
+  redis: {
     commandTimeout: timeoutMs,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
-    keepAlive: 10_000,
-  }
+  },
+  cluster: { enableOfflineQueue: false, maxRedirections: 4 },
+})
+
+/**
+ * A worker has nobody waiting for it: what it has to say to Redis it says as
+ * often as it takes. Only so does BullMQ's blocking command outlast a failover.
+ */
+export const patient: Manner = {
+  topic: 'queue',
+  redis: { maxRetriesPerRequest: null, enableOfflineQueue: true },
+  // At one try in 50 ms a failover of ten seconds is still no error.
+  cluster: { enableOfflineQueue: true, maxRedirections: 200 },
+}
+
+export function connect(manner: Manner): Redis | Cluster {
+  const { mode, nodes, sentinelName, username, password, sentinelPassword, tls, tlsCa } = env().redis
+  const secure = tls ? { ca: tlsCa === undefined ? undefined : readFileSync(tlsCa) } : undefined
+  const common: RedisOptions = { username, password, tls: secure, connectTimeout: 1000, keepAlive: 10_000, ...manner.redis }
   const backOff = (attempt: number) => Math.min(100 * attempt, 1000)
 
   const client =
@@ -30,14 +49,13 @@ function connect(): Redis | Cluster {
           redisOptions: common,
           // Without it a TLS cluster's announced addresses would be resolved twice.
           dnsLookup: (address, done) => done(null, address),
-          enableOfflineQueue: false,
           slotsRefreshTimeout: 1000,
           slotsRefreshInterval: 5000,
-          maxRedirections: 4,
           retryDelayOnFailover: 50,
           retryDelayOnClusterDown: 50,
           retryDelayOnTryAgain: 50,
           clusterRetryStrategy: backOff,
+          ...manner.cluster,
         })
       : mode === 'sentinel'
         ? new Redis({
@@ -53,9 +71,9 @@ function connect(): Redis | Cluster {
           })
         : new Redis({ ...common, ...nodes[0]!, retryStrategy: backOff })
 
-  client.on('error', (error) => complain('redis', error))
+  client.on('error', (error) => complain(manner.topic, error))
   closeAtExit(async () => client.disconnect())
   return client
 }
 
-export const redis = () => single('redis', connect)
+export const redis = () => single('redis', () => connect(hasty(env().redis.timeoutMs)))
