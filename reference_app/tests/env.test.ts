@@ -17,6 +17,7 @@ test('the least that is needed, with its defaults', () => {
   assert.equal(env.redis.tls, false)
   assert.equal(env.ollamaUrl, null)
   assert.equal(env.testRoutes, false)
+  assert.deepEqual([env.jobConcurrency, env.drainTimeoutMs], [10, 25_000])
   assert.deepEqual([...env.healthRequired], ['database', 'redis'])
 })
 
@@ -46,6 +47,8 @@ const wrong: Array<[string, Record<string, string | undefined>]> = [
   ['OLLAMA_URL', { OLLAMA_URL: 'host:11434' }],
   ['PORT', { PORT: '70000' }],
   ['PORT', { PORT: '3000x' }],
+  ['JOB_CONCURRENCY', { JOB_CONCURRENCY: '0' }],
+  ['DRAIN_TIMEOUT_MS', { DRAIN_TIMEOUT_MS: '25s' }],
   ['HEALTH_REQUIRED', { HEALTH_REQUIRED: 'database,cache' }],
   ['METRICS_ALLOW', { METRICS_ALLOW: '10.0.0.0/33' }],
   ['METRICS_ALLOW', { METRICS_ALLOW: 'monitor' }],

@@ -29,6 +29,9 @@ test('who may scrape', () => {
 test('metric labels come from a fixed set', () => {
   assert.equal(routeLabel('/api/contacts?x=1'), '/api/contacts')
   assert.equal(routeLabel('/api/contacts/17'), '/api/contacts/:id')
+  assert.equal(routeLabel('/api/contacts/17/messages'), '/api/contacts/:id/messages')
+  assert.equal(routeLabel('/api/jobs'), '/api/jobs')
+  assert.equal(routeLabel('/api/jobs/17?x'), '/api/jobs/:id')
   assert.equal(routeLabel('/_next/static/a/b.js'), '/_next/static')
   assert.equal(routeLabel('/wp-login.php'), 'other')
   assert.equal(methodLabel('GET'), 'GET')

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import test from 'node:test'
-import { BadInput, contactIdOf, credentialsOf, durationOf, idempotencyKeyOf, newContactOf, tenantOf } from '../src/lib/validate'
+import { BadInput, idOf, credentialsOf, durationOf, idempotencyKeyOf, newContactOf, tenantOf } from '../src/lib/validate'
 
 test('tenants', () => {
   assert.equal(tenantOf(null), 'demo')
@@ -28,9 +28,9 @@ for (const bad of [
 }
 
 test('ids', () => {
-  assert.equal(contactIdOf('1'), 1n)
-  assert.equal(contactIdOf('9223372036854775807'), 9223372036854775807n)
-  for (const bad of ['0', '-1', '01', '1.5', 'x', '', '9223372036854775808', '1'.repeat(30), "1' OR 1=1"]) assert.equal(contactIdOf(bad), null)
+  assert.equal(idOf('1'), 1n)
+  assert.equal(idOf('9223372036854775807'), 9223372036854775807n)
+  for (const bad of ['0', '-1', '01', '1.5', 'x', '', '9223372036854775808', '1'.repeat(30), "1' OR 1=1"]) assert.equal(idOf(bad), null)
 })
 
 test('credentials', () => {

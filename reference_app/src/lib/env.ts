@@ -30,6 +30,10 @@ export interface Env {
   readonly testRoutes: boolean
   readonly healthRequired: ReadonlySet<Check>
   readonly healthTimeoutMs: number
+  /** How many jobs a worker does at once. */
+  readonly jobConcurrency: number
+  /** How long a worker finishes what is under way after SIGTERM. */
+  readonly drainTimeoutMs: number
   readonly metricsAllow: ReadonlyArray<{ address: string; prefix: number; family: 'ipv4' | 'ipv6' }>
 }
 
@@ -121,6 +125,8 @@ export function parseEnv(raw: Raw): Env {
     ollamaUrl: ollama ?? null,
     testRoutes: flag('REFERENCE_TEST_ROUTES'),
     healthRequired: new Set(required.filter(isCheck)),
+    jobConcurrency: integer('JOB_CONCURRENCY', 10, 1, 200),
+    drainTimeoutMs: integer('DRAIN_TIMEOUT_MS', 25_000, 1, 9_999_999),
     healthTimeoutMs: integer('HEALTH_TIMEOUT_MS', 2000, 50, 30_000),
     metricsAllow: (list('METRICS_ALLOW') ?? []).map(parseRange),
   }

@@ -4,6 +4,7 @@ import { single } from './shared'
 
 const REQUEST_BUCKETS = [0.05, 0.1, 0.2, 0.5, 1] as const
 const QUERY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1] as const
+const JOB_BUCKETS = [0.05, 0.1, 0.5, 1, 5, 30] as const
 const LOOP_RESOLUTION_MS = 20
 
 type Labels = Readonly<Record<string, string>>
@@ -62,17 +63,25 @@ function create() {
     misses: new Counter('app_cache_misses_total', 'Reads the cache had no valid entry for.'),
     errors: new Counter('app_cache_errors_total', 'Cache operations that failed or were skipped while Redis was away.'),
     fallbacks: new Counter('app_replica_fallbacks_total', 'Reads that left the read pool for the primary.'),
+    jobs: {
+      accepted: new Counter('app_jobs_accepted_total', 'Jobs committed to the database by this process.'),
+      undispatched: new Counter('app_jobs_undispatched_total', 'Jobs that Redis could not be told of when they were accepted.'),
+      durations: new Histogram('app_job_duration_seconds', 'Time a worker had a job, by its kind and outcome.', JOB_BUCKETS),
+      skipped: new Counter('app_jobs_skipped_total', 'Dispatches of a job that was done already or that another worker held.'),
+      redispatched: new Counter('app_jobs_redispatched_total', 'Jobs that were due and that Redis knew nothing of.'),
+    },
     loop,
   }
 }
 
 export const metrics = () => single('metrics', create)
 
-function gauge(name: string, help: string, value: number, type = 'gauge', labels = ''): string[] {
+export function gauge(name: string, help: string, value: number, type = 'gauge', labels = ''): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name}${labels} ${value}`]
 }
 
-export function exposition(release: string, port: string): string {
+/** `more` are lines of a program's own. */
+export function exposition(release: string, port: string, more: readonly string[] = []): string {
   const m = metrics()
   const memory = process.memoryUsage()
   const cpu = process.cpuUsage()
@@ -86,6 +95,8 @@ export function exposition(release: string, port: string): string {
     ...m.misses.lines(),
     ...m.errors.lines(),
     ...m.fallbacks.lines(),
+    ...Object.values(m.jobs).flatMap((metric) => metric.lines()),
+    ...more,
     ...gauge('process_resident_memory_bytes', 'Resident memory.', memory.rss),
     ...gauge('nodejs_heap_size_used_bytes', 'Used heap.', memory.heapUsed),
     ...gauge('nodejs_heap_size_total_bytes', 'Reserved heap.', memory.heapTotal),
@@ -101,7 +112,7 @@ export function exposition(release: string, port: string): string {
 
 const ROUTES = new Set([
   '/', '/login', '/dashboard', '/metrics', '/api/health', '/api/live', '/api/contacts', '/api/dashboard/stats',
-  '/api/login', '/api/logout', '/api/me', '/api/whoami', '/api/slow', '/api/stream',
+  '/api/login', '/api/logout', '/api/me', '/api/whoami', '/api/slow', '/api/stream', '/api/jobs',
 ])
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
@@ -110,6 +121,8 @@ export function routeLabel(url: string): string {
   const path = url.split('?', 1)[0]!
   if (ROUTES.has(path)) return path
   if (/^\/api\/contacts\/[^/]+$/.test(path)) return '/api/contacts/:id'
+  if (/^\/api\/contacts\/[^/]+\/messages$/.test(path)) return '/api/contacts/:id/messages'
+  if (/^\/api\/jobs\/[^/]+$/.test(path)) return '/api/jobs/:id'
   if (path.startsWith('/_next/static/')) return '/_next/static'
   return 'other'
 }

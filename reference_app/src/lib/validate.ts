@@ -45,8 +45,8 @@ export function newContactOf(body: unknown): NewContact {
   return { name: cleanName, email: cleanEmail }
 }
 
-/** null for what cannot be an id: such a contact does not exist. */
-export function contactIdOf(text: string): bigint | null {
+/** null for what cannot be an id: nothing with it exists. */
+export function idOf(text: string): bigint | null {
   if (!/^[1-9]\d{0,18}$/.test(text)) return null
   const id = BigInt(text)
   return id <= 9_223_372_036_854_775_807n ? id : null
