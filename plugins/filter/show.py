@@ -41,7 +41,9 @@ def _app(groups: Groups, hostvars: HostVars) -> Iterator[str]:
             yield _row(host, hostvars, "kept ready")
             continue
         ports = ", ".join(str(port) for port in values["platform_app_ports"])
-        yield _row(host, hostvars, f"Next.js on {ports}, release {values['app_node_release']}")
+        workers = ", ".join(str(port) for port in values.get("app_node_worker_ports") or ())
+        also = f", workers on {workers}" if workers else ""
+        yield _row(host, hostvars, f"Next.js on {ports}{also}, release {values['app_node_release']}")
 
 
 def _postgres(groups: Groups, hostvars: HostVars) -> Iterator[str]:

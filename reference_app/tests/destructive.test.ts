@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-// @ts-expect-error: it is plain JavaScript, as what runs it.
 import { takesAway } from '../destructive.mjs'
 
 const rows: [string, string[]][] = [

@@ -86,6 +86,19 @@ def test_a_login_holds_on_every_node(ask: Asking, edge: str, processes: list[str
     assert ask(f"{edge}/api/login", method="POST", body=who | {"password": "wrong"}).status == 401
 
 
+def test_a_job_is_done_once_by_a_worker(ask: Asking, edge: str, soon: Patience) -> None:
+    new = {"name": "Job Molecule", "email": "job@molecule.example"}
+    contact = ask(f"{edge}/api/contacts", method="POST", body=new, headers=TENANT).json()["id"]
+    job = {"kind": "welcome", "contact_id": contact}
+    taken = ask(f"{edge}/api/jobs", method="POST", body=job, headers=TENANT)
+    assert taken.status == 202, taken.body
+    path = f"{edge}/api/jobs/{taken.json()['id']}"
+    soon(lambda: ask(path, headers=TENANT).json().get("state") == "completed", 30)
+    assert ask(path, headers=TENANT).json()["attempts"] == 1
+    messages = ask(f"{edge}/api/contacts/{contact}/messages", headers=TENANT).json()["messages"]
+    assert len(messages) == 1
+
+
 def test_contacts_are_served_from_the_cache(ask: Asking, edge: str) -> None:
     ask(f"{edge}/api/contacts", headers=TENANT)
     assert "cache" in {ask(f"{edge}/api/contacts", headers=TENANT).json()["source"] for _time in range(5)}

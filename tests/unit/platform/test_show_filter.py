@@ -99,3 +99,9 @@ def test_a_machine_of_the_pool_that_does_not_serve_is_said_to_be_ready() -> None
         "Next.js on 3000, 3001, release 1.4.2",
         "kept ready",
     ]
+
+
+def test_the_workers_of_a_machine_are_said() -> None:
+    app1 = SILENT["app1"] | {"app_node_worker_ports": [3100, 3101]}
+    (line,) = platform_table({"app_nodes": ["app1"]}, {"app1": app1})
+    assert line.endswith("Next.js on 3000, 3001, workers on 3100, 3101, release 1.4.2")
