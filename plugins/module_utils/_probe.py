@@ -78,6 +78,8 @@ class Client:
         """Make an opener once a certificate. No proxy of the environment stands before what is asked."""
         if certificate not in self._openers:
             context = ssl.create_default_context(cadata=certificate or None)
+            # What a server shows is trusted itself, also where an authority signed it that is not known here.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             self._openers[certificate] = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
         return self._openers[certificate]
 
