@@ -77,6 +77,7 @@ def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     problems += _synchrony_problems(groups, hostvars)
     problems += _backup_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
+    problems += _virtual_ip_problems(groups, hostvars)
     problems += _mode_problems(groups, hostvars)
     problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
     problems += _connection_problems(groups, hostvars)
@@ -155,6 +156,41 @@ def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
                 f"{owner[address]} and {host} share platform_address={address}: each needs its own."
             )
         owner[address] = host
+    return problems
+
+
+def _virtual_ip(variables: Mapping[str, Any]) -> str:
+    return str(variables.get("platform_virtual_ip") or "")
+
+
+def _virtual_ip_problems(groups: Groups, hostvars: HostVars) -> list[str]:
+    """Check that the address which the load balancers share is one, and theirs alone."""
+    hosts = groups.get("load_balancers") or ()
+    wanted = {host: _virtual_ip(hostvars[host]) for host in hosts}
+    if not any(wanted.values()):
+        return []
+    first = hosts[0]
+    address = wanted[first]
+    for host in hosts:
+        if wanted[host] != address:
+            return [
+                f"{first} has platform_virtual_ip={address or '(empty)'} and {host} "
+                f"{wanted[host] or '(empty)'}: set it once for all load balancers."
+            ]
+    given = f"{first} has platform_virtual_ip={address}"
+    try:
+        IPv4Address(address)
+    except ValueError:
+        return [f"{given}, which is not an IPv4 address: set it to one, or to nothing."]
+    problems = [
+        f"{given}, which is the platform_address of {host}: choose one that no machine has."
+        for host in platform_hosts(groups)
+        if str(hostvars[host].get("platform_address")) == address
+    ]
+    if len(hosts) < 2:
+        problems.append(
+            f"{given}, and is alone in load_balancers: add another one that can take it, or leave it empty."
+        )
     return problems
 
 
@@ -376,8 +412,11 @@ def endpoints_of(hosts: Iterable[str], hostvars: HostVars, ports: Sequence[int])
     return [f"{address}:{port}" for port, address in product(ports, addresses_of(hosts, hostvars))]
 
 
-def probe_entries(hosts: Iterable[str], hostvars: HostVars) -> list[dict[str, str]]:
-    """Return what platform_probe takes for load balancers, with the certificate that each one shows."""
+def probe_entries(hosts: Iterable[str], hostvars: HostVars, virtual_ip: str = "") -> list[dict[str, str]]:
+    """Return what platform_probe takes for load balancers, with the certificate that each one shows.
+
+    The address that they share is one more, where any of them may answer.
+    """
     found = []
     for host in hosts:
         certificate = b64decode(
@@ -386,6 +425,16 @@ def probe_entries(hosts: Iterable[str], hostvars: HostVars) -> list[dict[str, st
         scheme = "https" if certificate else "http"
         address = hostvars[host]["platform_address"]
         found.append({"name": host, "url": f"{scheme}://{address}", "certificate": certificate})
+    if found and virtual_ip:
+        scheme = found[0]["url"].partition(":")[0]
+        certificates = dict.fromkeys(entry["certificate"] for entry in found)
+        found.append(
+            {
+                "name": "the virtual IP",
+                "url": f"{scheme}://{virtual_ip}",
+                "certificate": "\n".join(certificates).strip(),
+            }
+        )
     return found
 
 

@@ -15,6 +15,7 @@ HostVars = Mapping[str, Mapping[str, Any]]
 def platform_table(groups: Groups, hostvars: HostVars) -> list[str]:
     """Return the lines that `make show` and `make demo` end with."""
     return [
+        *_virtual_ip(groups, hostvars),
         *_edge(groups, hostvars),
         *_app(groups, hostvars),
         *_postgres(groups, hostvars),
@@ -31,6 +32,16 @@ def _edge(groups: Groups, hostvars: HostVars) -> Iterator[str]:
         address = hostvars[host]["platform_address"]
         health = (hostvars[host].get("__platform_health") or {}).get("json") or {}
         yield _row(host, hostvars, f"nginx, {health.get('status', 'health unknown')}: https://{address}/")
+
+
+def _virtual_ip(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    """Say who has the address that the load balancers share, where they share one."""
+    hosts = groups.get("load_balancers") or ()
+    for address in {str(hostvars[host].get("platform_virtual_ip") or ""): None for host in hosts}:
+        facts = {host: hostvars[host].get("ansible_facts") or {} for host in hosts}
+        having = [host for host in hosts if address in facts[host].get("all_ipv4_addresses", ())]
+        if address:
+            yield f"{'':<8} {address:<15} {' and '.join(having) or 'nobody'} has it: https://{address}/"
 
 
 def _app(groups: Groups, hostvars: HostVars) -> Iterator[str]:

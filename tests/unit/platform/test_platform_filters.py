@@ -112,6 +112,11 @@ FINE: dict[str, list[Change]] = {
     "no replicas of the database": [no_group("postgres_replicas")],
     "an empty group of replicas": [group("postgres_replicas")],
     "a machine with two tasks": [group("load_balancers", "app1")],
+    "two load balancers with an address for both": [
+        group("load_balancers", "lb1", "app1"),
+        variable("platform_virtual_ip", "10.0.0.10"),
+    ],
+    "no address for both": [variable("platform_virtual_ip", "")],
     "three Redis instances without replicas": [
         variable("redis_cluster_replicas", 0),
         variable("redis_server_instances", [{"port": 6379}]),
@@ -314,6 +319,33 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
         )
         for secret in NEEDED_SECRETS
     },
+    "an address for both of one load balancer": (
+        [variable("platform_virtual_ip", "10.0.0.10")],
+        [
+            "lb1 has platform_virtual_ip=10.0.0.10, and is alone in load_balancers: add another one that can "
+            "take it, or leave it empty."
+        ],
+    ),
+    "an address for both that is a machine's": (
+        [group("load_balancers", "lb1", "app1"), variable("platform_virtual_ip", "10.0.0.14")],
+        [
+            "lb1 has platform_virtual_ip=10.0.0.14, which is the platform_address of pg1: choose one that no "
+            "machine has."
+        ],
+    ),
+    "an address for both that only one knows": (
+        [group("load_balancers", "lb1", "app1"), variable("platform_virtual_ip", "10.0.0.10", "app1")],
+        [
+            "lb1 has platform_virtual_ip=(empty) and app1 10.0.0.10: set it once for all load balancers.",
+        ],
+    ),
+    "a name for the address of both": (
+        [group("load_balancers", "lb1", "app1"), variable("platform_virtual_ip", "www.example.org")],
+        [
+            "lb1 has platform_virtual_ip=www.example.org, which is not an IPv4 address: set it to one, or to "
+            "nothing."
+        ],
+    ),
     "an empty secret": (
         [variable("vault_redis_app_password", "")],
         ["vault_redis_app_password is not set for lb1: put it into the inventory's vault."],
@@ -457,6 +489,17 @@ def test_a_load_balancer_is_asked_over_what_it_serves() -> None:
     assert probe_entries(["lb1"], HOSTVARS) == [{"name": "lb1", "url": "http://10.0.0.11", "certificate": ""}]
     hostvars = hostvars_with(variable("__platform_certificate", {"skipped": True}, "lb1"))
     assert probe_entries(["lb1"], hostvars)[0]["url"] == "http://10.0.0.11"
+
+
+def test_the_shared_address_is_asked_for_whoever_has_it() -> None:
+    hostvars = hostvars_with(
+        variable("__platform_certificate", {"content": b64encode(b"ONE\n").decode()}, "lb1"),
+        variable("__platform_certificate", {"content": b64encode(b"TWO\n").decode()}, "app1"),
+    )
+    *_each, shared = probe_entries(["lb1", "app1"], hostvars, "10.0.0.10")
+    assert shared == {"name": "the virtual IP", "url": "https://10.0.0.10", "certificate": "ONE\n\nTWO"}
+    *_each, shared = probe_entries(["lb1", "app1"], HOSTVARS, "10.0.0.10")
+    assert shared == {"name": "the virtual IP", "url": "http://10.0.0.10", "certificate": ""}
 
 
 def test_a_process_is_known_by_the_name_its_node_gives_itself() -> None:

@@ -61,6 +61,19 @@ def test_what_the_services_answered_is_said() -> None:
     }
 
 
+def test_who_has_the_shared_address_is_said() -> None:
+    groups = {"load_balancers": ["lb1", "lb2"]}
+    shared = {"platform_address": "10.0.0.1", "platform_virtual_ip": "10.0.0.10"}
+    having = {"ansible_facts": {"all_ipv4_addresses": ["10.0.0.1", "10.0.0.10"]}}
+    for first, second, who in (
+        ({}, having, "lb2"),
+        (having, having, "lb1 and lb2"),
+        ({}, {}, "nobody"),
+    ):
+        told = platform_table(groups, {"lb1": shared | first, "lb2": shared | second})
+        assert told[0].split(maxsplit=1) == ["10.0.0.10", f"      {who} has it: https://10.0.0.10/".strip()]
+
+
 def test_silence_is_said() -> None:
     assert said(SILENT) == {
         "lb1": "nginx, health unknown: https://10.0.0.1/",
