@@ -111,9 +111,17 @@ def release_rollout(hosts: Sequence[str], hostvars: HostVars) -> dict[str, Any]:
     starting = [host for host in changing if host not in served]
     stopping = [host for host in changing if host not in serving and host in served]
     before = {host: str((told[host].get("before") or {}).get("current", "")) for host in hosts}
-    # What needs no change serves the release already, since a run that was killed. It goes where others are.
+    # What needs no change beside others that do serves the release since a run that was killed. It goes where
+    # they come from, if that is one; where nobody changes who served, all of them stay.
     common = {before[host] for host in changing if host in served}
-    others = next(iter(common)) if len(common) == 1 else ""
+
+    def back(host: str) -> str:
+        if host not in served:
+            return ""
+        if host in changing or not common:
+            return before[host]
+        return next(iter(common)) if len(common) == 1 else ""
+
     return {
         "order": [
             *starting,
@@ -123,9 +131,7 @@ def release_rollout(hosts: Sequence[str], hostvars: HostVars) -> dict[str, Any]:
         "served": served,
         "idle": [host for host in hosts if host not in serving],
         "fresh": [host for host in hosts if host not in served],
-        "back": {
-            host: (before[host] if host in changing else others) if host in served else "" for host in hosts
-        },
+        "back": {host: back(host) for host in hosts},
     }
 
 

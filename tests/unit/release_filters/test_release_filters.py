@@ -183,6 +183,12 @@ NEW = {"app1": node("", serves=False), "app2": node("", serves=False)}
         (ONE, [], "All nodes serve 1 again."),
         (ONE, ["app2"], "Without requests, because what they serve is not known: app2. The others serve 1."),
         (ONE | {"app3": node("", serves=False)}, [], "All nodes serve 1 again. Stopped again: app3."),
+        # Nothing but one more node was to come.
+        (
+            {"app1": node("/r/2", changes=False), "app3": node("", serves=False)},
+            [],
+            "All nodes serve 2 again. Stopped again: app3.",
+        ),
         (NEW, [], "Stopped again: app1, app2."),
         (
             NEW,
