@@ -102,6 +102,7 @@ def test_a_build_that_does_not_say_what_it_needs_may_have_anything(tmp_path: Pat
         ("20.19.2", "20.x", True),
         ("20.19.2", "~20.18.0", False),
         ("20.18.9", "~20.18.0", True),
+        ("20.19", ">=20.9.0", True),
         ("20.19.2", "", True),
         ("20.19.2", "*", True),
     ],
