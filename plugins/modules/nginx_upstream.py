@@ -80,6 +80,15 @@ options:
     description: Seconds after which an idle connection is closed. Has to be less than the servers' own.
     type: int
     default: 60
+  last_resort:
+    description:
+      - Whether nginx goes on to try the servers when it holds all of them for dead, as after a few seconds in
+        which what is behind them was slow. Otherwise it answers 502 to everybody for
+        O(servers[].fail_timeout).
+      - Each of O(servers) stands in the file a second time for that, as a backup. So this does nothing where
+        one of them is a backup of its own, or with O(method=ip_hash).
+    type: bool
+    default: true
   drained:
     description: Addresses of O(servers) that get no new requests.
     type: list
@@ -172,6 +181,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "method": {"type": "str", "choices": ["least_conn", "round_robin", "ip_hash"], "default": "least_conn"},
     "keepalive": {"type": "int", "default": 32},
     "keepalive_timeout": {"type": "int", "default": 60},
+    "last_resort": {"type": "bool", "default": True},
     "drained": {"type": "list", "elements": "str", "default": []},
     "drain_timeout": {"type": "int", "default": 30},
     "reload_timeout": {"type": "int", "default": 10},

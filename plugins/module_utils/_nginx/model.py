@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 HEAD = "# Written whole by payaid.scaling.nginx_upstream; a change made here is lost.\n"
@@ -39,6 +39,7 @@ class Wanted:
     method: str
     keepalive: int
     keepalive_timeout: int
+    last_resort: bool
     drained: tuple[str, ...]
     drain_timeout: int
     reload_timeout: int
@@ -70,10 +71,22 @@ class Wanted:
         lines = [] if self.method == "round_robin" else [f"{self.method};"]
         lines.append(f"zone {self.name} {ZONE};")
         lines += [self._line(server) for server in servers]
+        lines += [self._line(server) for server in self._last_resort(servers)]
         if self.keepalive:
             lines += [f"keepalive {self.keepalive};", f"keepalive_timeout {self.keepalive_timeout}s;"]
         inside = "".join(f"    {line}\n" for line in lines)
         return f"{HEAD}upstream {self.name} {{\n{inside}}}\n"
+
+    def _last_resort(self, servers: tuple[Server, ...]) -> list[Server]:
+        """Return the servers as those that are tried when all are held for dead.
+
+        What is slow is often behind all of them. Without these, nginx would answer 502 to everybody for a
+        whole fail_timeout, also where that is over by then.
+        """
+        # With ip_hash, nginx knows no backup.
+        if not self.last_resort or self.method == "ip_hash" or any(server.backup for server in servers):
+            return []
+        return [replace(server, max_fails=0, backup=True) for server in servers]
 
     def _line(self, server: Server) -> str:
         words = ["server", server.address]

@@ -103,9 +103,10 @@ def _refusal_of_an_end(wanted: Wanted, addresses: list[str]) -> str | None:
 def view(state: State) -> dict[str, Any]:
     """Return what is told of a state: the servers in the file, and which of them get no new requests."""
     found = SERVER.findall(state.content or "")
+    # Each once: the last resort has them again.
     return {
-        "servers": [address for _head, address, _words in found],
-        "drained": [address for _head, address, words in found if "down" in words.split()],
+        "servers": list(dict.fromkeys(address for _head, address, _words in found)),
+        "drained": list(dict.fromkeys(address for _head, address, words in found if "down" in words.split())),
         "running": state.running,
         "loaded": state.loaded,
     }

@@ -46,6 +46,11 @@ http {{
             proxy_set_header Connection "";
             proxy_pass http://app;
         }}
+        location /hasty/ {{
+            proxy_read_timeout 200ms;
+            proxy_next_upstream off;
+            proxy_pass http://app;
+        }}
     }}
 }}
 """
@@ -69,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         app = self.server
         assert isinstance(app, App)
         app.requests += 1
-        if self.path.startswith("/slow"):
+        if "/slow" in self.path:
             time.sleep(float(self.path.rpartition("=")[2]))
         body = app.address.encode()
         self.send_response(200)
@@ -270,12 +275,8 @@ def test_a_configuration_that_is_broken_elsewhere_leaves_the_servers_as_they_wer
 def test_a_run_that_was_killed_before_the_reload_is_finished(edge: Edge) -> None:
     (_first, second) = (app.address for app in edge.apps)
     text = edge.file.read_text()
-    edge.file.write_text(
-        text.replace(
-            f"server {second} max_fails=3 fail_timeout=30s",
-            f"server {second} max_fails=3 fail_timeout=30s down",
-        )
-    )
+    lines = [line.replace(";", " down;") if second in line else line for line in text.splitlines(True)]
+    edge.file.write_text("".join(lines))
     done = edge.ok(drained=[second])
     assert done["actions"] == ["Reload nginx, and wait until its new workers have taken over."]
     assert {edge.ask() for _number in range(10)} == {edge.apps[0].address}
@@ -292,3 +293,25 @@ def test_only_who_is_drained_may_be_said(edge: Edge) -> None:
     assert edge.file.read_text() == before
     nowhere = edge.ok(servers=None, drained=[first], path=str(edge.folder / "none.conf"))
     assert (nowhere["changed"], nowhere["after"]["servers"]) == (False, [])
+
+
+def test_servers_that_all_seem_dead_are_still_tried(edge: Edge) -> None:
+    """Slow together, because of what is behind them; else nobody would be asked for a while."""
+    edge.ok()
+    for _time in range(2 * 3 * 2):
+        with pytest.raises(AssertionError, match="504"):
+            edge.ask("/hasty/slow=0.6")
+    assert {edge.ask() for _time in range(10)} == {app.address for app in edge.apps}
+
+
+def test_the_last_resort_of_a_server_that_is_drained_is_drained(edge: Edge) -> None:
+    edge.ok()
+    first = edge.apps[0].address
+    for more in ({}, {"servers": None}):
+        edge.ok(drained=[first], **more)
+        assert first not in {edge.ask() for _time in range(10)}
+        lines = [line for line in edge.file.read_text().splitlines() if f"server {first} " in line]
+        assert len(lines) == 2
+        assert all(line.endswith(" down;") for line in lines)
+        edge.ok(**more)
+    assert "down" not in edge.file.read_text()

@@ -29,6 +29,7 @@ WANTED = Wanted(
     method="least_conn",
     keepalive=32,
     keepalive_timeout=60,
+    last_resort=True,
     drained=(),
     drain_timeout=30,
     reload_timeout=10,
@@ -51,6 +52,8 @@ def test_the_file_is_what_nginx_reads() -> None:
         "    zone app 256k;\n"
         f"    server {FIRST} max_fails=3 fail_timeout=30s;\n"
         f"    server {SECOND} max_fails=3 fail_timeout=30s down;\n"
+        f"    server {FIRST} max_fails=0 fail_timeout=30s backup;\n"
+        f"    server {SECOND} max_fails=0 fail_timeout=30s backup down;\n"
         "    keepalive 32;\n"
         "    keepalive_timeout 60s;\n"
         "}\n"
@@ -64,6 +67,19 @@ def test_the_file_is_what_nginx_reads() -> None:
     assert f"    server {FIRST} weight=3 max_fails=0 fail_timeout=5s backup;\n" in (odd.text(None) or "")
     assert "keepalive" not in (odd.text(None) or "")
     assert "round_robin" not in (odd.text(None) or "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"last_resort": False},
+        {"method": "ip_hash"},
+        {"servers": (Server(FIRST), Server(SECOND, backup=True))},
+    ],
+)
+def test_there_is_no_last_resort_where_nginx_knows_none_or_it_is_not_wanted(changes: dict[str, Any]) -> None:
+    text = replace(WANTED, **changes).text(None) or ""
+    assert text.count("server ") == 2
 
 
 @pytest.mark.parametrize(
@@ -105,6 +121,9 @@ def test_without_servers_those_that_are_there_are_kept_as_they_are() -> None:
     after = write.simulate(State("lb1", odd)).content
     assert after == odd.replace(
         f"server {SECOND} max_fails=3 fail_timeout=30s", f"server {SECOND} max_fails=3 fail_timeout=30s down"
+    ).replace(
+        f"server {SECOND} max_fails=0 fail_timeout=30s backup",
+        f"server {SECOND} max_fails=0 fail_timeout=30s backup down",
     )
     back = replace(only, drained=())
     assert back.text(after) == odd
