@@ -58,7 +58,7 @@ def test_a_row_of_a_report() -> None:
         releases=("1",), closes={"1001": 2}, broken=0, reconnects=2, gap=0.1, crossed=1, late=0.01,
     )  # fmt: skip
     row = Row.of("x", False, report)
-    assert row.failed == {"create: reset": 2}
+    assert row.failed == {"create (new): reset": 1, "create (kept): reset": 1}
     assert (row.seconds, row.recovery, row.silence, row.reconnects) == (10, 3, 0.5, 2)
 
 
