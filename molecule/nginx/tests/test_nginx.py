@@ -159,6 +159,33 @@ def test_a_reload_cuts_nobody_off(host: Any, ask: Asking, edge: str) -> None:
     assert host.check_output("systemctl show -P MainPID nginx") == before
 
 
+def test_nginx_is_kept_from_what_it_does_not_need(host: Any) -> None:
+    exposure = host.check_output("systemd-analyze security --no-pager nginx.service | tail -n 1")
+    assert float(re.findall(r"[0-9]+[.][0-9]", exposure)[0]) < 3.0, exposure
+    # Not only written down: it runs so.
+    status = host.check_output("cat /proc/%s/status", host.check_output("systemctl show -P MainPID nginx"))
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
+
+
+def test_an_nginx_that_is_killed_comes_back(host: Any, ask: Asking, edge: str, soon: Patience) -> None:
+    host.check_output("kill -KILL $(systemctl show -P MainPID nginx)")
+    took = soon(lambda: ask(f"{edge}/").status == 200)
+    assert took < 3
+    host.check_output("systemctl stop nginx")  # who means it is obeyed
+    try:
+        time.sleep(1)
+        assert not host.service("nginx").is_running
+    finally:
+        host.check_output("systemctl start nginx")
+
+
+def test_the_log_goes_on_in_a_new_file(host: Any, ask: Asking, edge: str, soon: Patience) -> None:
+    log = "/var/log/nginx/access.json"
+    host.check_output(f"mv {log} {log}.1 && nginx -s reopen")
+    soon(lambda: ask(f"{edge}/new-file").status == 200 and "/new-file" in host.file(log).content_string)
+
+
 def test_the_configuration_is_sound_and_nginx_starts_with_the_machine(host: Any) -> None:
     said = host.run("nginx -t")
     assert said.rc == 0
