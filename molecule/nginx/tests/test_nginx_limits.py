@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import socket
@@ -203,6 +204,27 @@ def test_certificates_are_changed_under_the_clients_eyes(
     assert not re.search("changed=[1-9]", said), said
     said = playbooks.converge(fails=True, **given | {"nginx_tls_certificate_key": str(folder / "ca.key")})
     assert "is not that of the certificate" in " ".join(said.split())
+    assert ask(f"{edge}/").status == 200
+
+
+@pytest.mark.usefixtures("put_back")
+def test_of_old_certificates_the_last_one_is_kept(
+    host: Any,
+    ask: Asking,
+    edge: str,
+    playbooks: Playbooks,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("authority") / "web"
+    written: list[str] = []
+    for _time in range(3):
+        (folder / "lb1.crt").unlink(missing_ok=True)  # so that it is signed anew
+        playbooks.converge(nginx_tls="private_ca", nginx_tls_ca_dir=str(folder))
+        written.append(hashlib.sha256((folder / "lb1.crt").read_text().strip().encode()).hexdigest()[:16])
+    there = set(host.file("/etc/nginx/tls").listdir())
+    assert {f"{name}{end}" for name in written[1:] for end in (".crt", ".key")} <= there
+    assert not {f"{written[0]}.crt", f"{written[0]}.key"} & there
+    ask.certificate = (folder / "ca.crt").read_text()
     assert ask(f"{edge}/").status == 200
 
 
