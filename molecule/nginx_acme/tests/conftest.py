@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import socket
 import ssl
 import time
@@ -19,6 +20,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Machines
@@ -80,6 +84,44 @@ class Shop:
         return trust.wrap_socket(connection, server_hostname=self.name)
 
 
+@dataclass
+class Authority:
+    """Signs a certificate that says who knows whether it was revoked; its files are in a folder."""
+
+    folder: Path
+    responder: str
+
+    def issue(self, name: str) -> None:
+        """Write ca.crt, ca.key, server.crt, server.key, and the index of what was signed."""
+        now = datetime.datetime.now(datetime.UTC)
+        end = now + datetime.timedelta(days=30)
+        own, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority with OCSP")])
+        unsigned = x509.CertificateBuilder().issuer_name(issuer).not_valid_before(now).not_valid_after(end)
+        ca = unsigned.subject_name(issuer).public_key(own.public_key()).serial_number(1)
+        ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        responder = x509.UniformResourceIdentifier(self.responder)
+        access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, responder)
+        server = (
+            unsigned.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .public_key(key.public_key())
+            .serial_number(0xACE)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.AuthorityInformationAccess([access]), critical=False)
+        )
+        for file, builder in (("ca.crt", ca), ("server.crt", server)):
+            signed = builder.sign(own, hashes.SHA256())
+            (self.folder / file).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        for file, private in (("ca.key", own), ("server.key", key)):
+            content = private.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain
+            )
+            (self.folder / file).write_bytes(content)
+        # As `openssl ca` keeps it: V for valid, until when, not revoked, serial number, no file, whose.
+        (self.folder / "index.txt").write_text(f"V\t{end:%y%m%d%H%M%SZ}\t\t0ACE\tunknown\t/CN={name}\n")
+
+
 @pytest.fixture(scope="session")
 def addresses(machines: Machines) -> dict[str, str]:
     """Return the addresses of the load balancers and of the ACME server."""
@@ -97,3 +139,20 @@ def shop(addresses: dict[str, str], machines: Machines) -> Shop:
     client.sock = trust.wrap_socket(connection, server_hostname="acme1")
     client.request("GET", "/roots/0")
     return Shop(addresses, client.getresponse().read().decode())
+
+
+@pytest.fixture
+def authority(tmp_path: Path, machines: Machines) -> Iterator[Authority]:
+    """Have another authority sign for the shop, with its responder on the ACME server's machine."""
+    made = Authority(tmp_path, "http://acme1.dns.podman:2560/")
+    made.issue("shop.payaid.test")
+    machine = machines("acme1")
+    machine.check_output("install -d -m 755 /var/lib/ocsp")
+    for file in ("ca.crt", "ca.key", "index.txt"):
+        machine.check_output("printf %%s %s >/var/lib/ocsp/%s", (tmp_path / file).read_text(), file)
+    machine.check_output(
+        "systemd-run --unit=ocsp --working-directory=/var/lib/ocsp openssl ocsp -port 2560 -index index.txt"
+        " -CA ca.crt -rsigner ca.crt -rkey ca.key -nmin 60"
+    )
+    yield made
+    machine.check_output("systemctl stop ocsp")

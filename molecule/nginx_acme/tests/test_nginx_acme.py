@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates by ACME, as clients of two load balancers see them.
+"""Certificates by ACME, and the proof that they were not revoked, as clients of two load balancers see them.
 
 The name of the shop leads to lb1 alone: whatever was signed for lb2 was asked of lb1.
 """
@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
 
-    from .conftest import Shop
+    from .conftest import Authority, Shop
 
 BALANCERS = ("lb1", "lb2")
 CHALLENGES = "/.well-known/acme-challenge"
@@ -206,3 +206,37 @@ def test_a_new_balancer_serves_before_it_has_a_certificate(machines: Machines, p
     lb2.check_output("systemctl restart nginx")
     served = "openssl s_client -connect 127.0.0.1:443 </dev/null | openssl x509 -noout -subject"
     assert "CN = lb2" in lb2.check_output(served).replace("CN=", "CN = ")
+
+
+@pytest.mark.usefixtures("put_back")
+def test_the_proof_that_it_was_not_revoked_goes_with_the_certificate(
+    authority: Authority,
+    machines: Machines,
+    addresses: dict[str, str],
+    shop: Shop,
+    playbooks: Playbooks,
+    soon: Patience,
+) -> None:
+    lb1 = machines("lb1")
+    asking = f"openssl s_client -connect 127.0.0.1:443 -servername {shop.name} -status </dev/null"
+    # The ACME server's certificates name nobody to ask, and nginx would complain of each.
+    assert "OCSP response: no response sent" in lb1.check_output(asking)
+    assert "ssl_stapling" not in lb1.file("/etc/nginx/nginx.conf").content_string
+    given = {
+        "nginx_tls": "files",
+        "nginx_tls_ca": str(authority.folder / "ca.crt"),
+        "nginx_tls_certificate": str(authority.folder / "server.crt"),
+        "nginx_tls_certificate_key": str(authority.folder / "server.key"),
+    }
+    for resolvers in ([], [addresses["lb1"].rsplit(".", 1)[0] + ".1"]):
+        playbooks.converge(**given, nginx_resolvers=resolvers)
+        # nginx asks when somebody has asked it.
+        soon(lambda: "OCSP Response Status: successful" in lb1.check_output(asking), 10)
+        assert "Cert Status: good" in lb1.check_output(asking)
+        assert shop.certificate("lb1", (authority.folder / "ca.crt").read_text()).serial_number == 0xACE
+    assert "OCSP" not in lb1.file("/var/log/nginx/error.log").content_string
+    assert "stapling" not in lb1.check_output("nginx -t 2>&1")
+    # Nobody renews what is not served.
+    assert lineages(lb1) == []
+    assert not lb1.file("/etc/systemd/system/certbot.service.d/nginx.conf").exists
+    assert re.search("changed=0", playbooks.converge("--check", **given, nginx_resolvers=resolvers))
