@@ -12,7 +12,8 @@ from typing import Any
 MOST_MEMBERS = 20
 ROUTER_IDS = range(1, 256)
 # Below, signs of life are late on any machine that works; above, VRRP cannot say it.
-SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 40
+SHORTEST_INTERVAL = 0.1
+LONGEST_INTERVAL = 40
 
 
 def keepalived_link(facts: Mapping[str, Any], address: str, interface: str = "") -> dict[str, str]:
