@@ -216,14 +216,26 @@ def test_of_old_certificates_the_last_one_is_kept(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("authority") / "web"
-    written: list[str] = []
-    for _time in range(3):
-        (folder / "lb1.crt").unlink(missing_ok=True)  # so that it is signed anew
+    certificate = folder / "lb1.crt"
+
+    def serve(text: str = "") -> str:
+        """Bring this certificate, or one that is signed anew; return its text."""
+        certificate.unlink(missing_ok=True)
+        if text:
+            certificate.write_text(text)
         playbooks.converge(nginx_tls="private_ca", nginx_tls_ca_dir=str(folder))
-        written.append(hashlib.sha256((folder / "lb1.crt").read_text().strip().encode()).hexdigest()[:16])
+        return certificate.read_text()
+
+    def files(text: str) -> set[str]:
+        name = hashlib.sha256(text.strip().encode()).hexdigest()[:16]
+        return {f"{name}.crt", f"{name}.key"}
+
+    first, second = serve(), serve()
+    assert serve(first) == first  # so that the last one is older than another
+    third = serve()
     there = set(host.file("/etc/nginx/tls").listdir())
-    assert {f"{name}{end}" for name in written[1:] for end in (".crt", ".key")} <= there
-    assert not {f"{written[0]}.crt", f"{written[0]}.key"} & there
+    assert files(first) | files(third) <= there
+    assert not files(second) & there
     ask.certificate = (folder / "ca.crt").read_text()
     assert ask(f"{edge}/").status == 200
 
