@@ -105,7 +105,7 @@ class Edge:
 
     # -- releases
 
-    def release(self, name: str, playbook: str = "playbooks/app.yml", **how: Any) -> str:
+    def release(self, name: str, playbook: str = "playbooks/release.yml", **how: Any) -> str:
         """Run a playbook with a release of that name; the good ones are all the same build."""
         broken = self.state / "releases" / f"{name}.tar.gz"
         if broken.exists():
