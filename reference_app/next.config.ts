@@ -2,6 +2,8 @@ import type { NextConfig } from 'next'
 
 const config: NextConfig = {
   output: 'standalone',
+  // Where a CDN serves /_next/static. Turbopack writes it into what the server renders, so it cannot come later.
+  assetPrefix: process.env.ASSET_PREFIX?.replace(/\/+$/, '') || undefined,
   // Without it Next looks for lock files in the folders above and may nest the
   // output under the path it finds there.
   outputFileTracingRoot: import.meta.dirname,

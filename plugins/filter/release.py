@@ -17,6 +17,7 @@ HostVars = Mapping[str, Mapping[str, Any]]
 # What the role app_node registers on every node: the result of app_release in check mode.
 FORETOLD = "__app_node_foretold"
 NEXT = "node_modules/next/package.json"
+CONFIG = ".next/required-server-files.json"
 COMPARATOR = re.compile(r"(\^|~|>=|<=|>|<|=|)\s*v?(\d+)(?:\.(\d+|x|\*))?(?:\.(\d+|x|\*))?\S*")
 RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -27,18 +28,21 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def release_archive(path: str, requires: Sequence[str]) -> dict[str, Any]:
-    """Return what is wrong with an archive, a sentence each, and what its Next.js needs to run."""
+    """Return what is wrong with an archive, a sentence each, what its Next.js needs to run, and where its
+    pages have their static files.
+    """
     try:
         with tarfile.open(path, "r:*") as archive:
             members = {_plain(member.name): member for member in archive if _plain(member.name)}
-            versions = _next_of(archive, members)
+            built = _next_of(archive, members)
     except (tarfile.TarError, EOFError, OSError) as error:
         return {
             "problems": [f"{path} is no tar archive ({error}): build it again."],
             "nextjs": "",
             "nodejs": "",
+            "asset_prefix": "",
         }
-    return {"problems": _problems(path, members, requires), **versions}
+    return {"problems": _problems(path, members, requires), **built}
 
 
 def _plain(name: str) -> str:
@@ -69,14 +73,27 @@ def _has(members: dict[str, tarfile.TarInfo], name: str) -> bool:
 
 
 def _next_of(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo]) -> dict[str, str]:
-    """Return which Next.js is in the archive and which Node.js it asks for; empty where none is found."""
-    found = next((m for name, m in members.items() if name == NEXT or name.endswith(f"/{NEXT}")), None)
+    """Return which Next.js is in the archive, which Node.js it asks for, and the CDN that it was built for;
+    empty where it is not said.
+    """
+    package = _read(archive, members, NEXT)
+    config = _read(archive, members, CONFIG).get("config", {})
+    return {
+        "nextjs": str(package.get("version", "")),
+        "nodejs": str(package.get("engines", {}).get("node", "")),
+        "asset_prefix": str(config.get("assetPrefix") or ""),
+    }
+
+
+def _read(archive: tarfile.TarFile, members: dict[str, tarfile.TarInfo], wanted: str) -> dict[str, Any]:
+    """Return what a JSON file has, wherever the app's own folder is; nothing where there is none."""
+    found = next((m for name, m in members.items() if name == wanted or name.endswith(f"/{wanted}")), None)
     file = archive.extractfile(found) if found else None
     try:
         told = json.load(file) if file else {}
     except ValueError:
-        told = {}
-    return {"nextjs": str(told.get("version", "")), "nodejs": str(told.get("engines", {}).get("node", ""))}
+        return {}
+    return dict(told)
 
 
 def nodejs_satisfies(version: str, wanted: str) -> bool:

@@ -13,8 +13,7 @@ const next = require('next/package.json').version
 
 fs.writeFileSync(path.join(stage, 'release.json'), `${JSON.stringify({ name, release, node: engines.node, next }, null, 2)}\n`)
 
-// Next freezes its configuration into server.js. The CDN is the machine's to
-// name and the release is the tarball's, so both are put in at start.
+// The release is the tarball's to name, so it is put in at start.
 const server = path.join(stage, 'server.js')
 const text = fs.readFileSync(server, 'utf8')
 const mark = 'process.env.__NEXT_PRIVATE_STANDALONE_CONFIG ='
@@ -22,7 +21,6 @@ if (text.split(mark).length !== 2) throw new Error('server.js of this version of
 const inserted = [
   "process.env.RELEASE ||= require('./release.json').release",
   "require('./websocket.cjs')",
-  "if (process.env.ASSET_PREFIX) nextConfig.assetPrefix = process.env.ASSET_PREFIX.replace(/\\/+$/, '')",
   '',
 ].join('\n')
 fs.writeFileSync(server, text.replace(mark, () => inserted + mark))

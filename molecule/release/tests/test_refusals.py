@@ -86,6 +86,9 @@ def test_what_is_no_release_is_refused(fleet: Fleet, releases: Path) -> None:
     assert "app1 has a release 2 that was unpacked from another artifact" in refused(
         app_node_artifact=str(releases / "hang.tar.gz")
     )
+    assert "was built with assetPrefix='', and app_node_cdn_url=https://cdn.example.org" in refused(
+        app_node_cdn_url="https://cdn.example.org"
+    )
     assert "list one port for each process" in refused(app_node_worker_ports=[3000])
     assert fleet.all_serve("1")
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 REQUIRES = ["server.js", ".next/BUILD_ID", ".next/static"]
 WHOLE = {"server.js": "", ".next/BUILD_ID": "x", ".next/static/chunks/1.js": ""}
 PACKAGE = '{"version": "16.4.5", "engines": {"node": ">=20.9.0"}}'
+CONFIG = '{"version": 1, "config": {"assetPrefix": "https://cdn.example.org", "output": "standalone"}}'
 
 
 def pack(folder: Path, files: dict[str, str], mode: str = "w:gz") -> str:
@@ -40,10 +41,12 @@ def pack(folder: Path, files: dict[str, str], mode: str = "w:gz") -> str:
 def test_a_whole_release(tmp_path: Path, mode: str, before: str) -> None:
     files = {f"{before}{name}": content for name, content in WHOLE.items()}
     files[f"{before}node_modules/next/package.json"] = PACKAGE
+    files[f"{before}.next/required-server-files.json"] = CONFIG
     assert release_archive(pack(tmp_path, files, mode), REQUIRES) == {
         "problems": [],
         "nextjs": "16.4.5",
         "nodejs": ">=20.9.0",
+        "asset_prefix": "https://cdn.example.org",
     }
 
 
@@ -79,10 +82,11 @@ def test_what_is_no_archive_or_half_of_one_is_said(tmp_path: Path) -> None:
     assert "is no tar archive" in problem
 
 
-@pytest.mark.parametrize("package", ["", "{", "{}"])
-def test_a_build_that_does_not_say_what_it_needs_may_have_anything(tmp_path: Path, package: str) -> None:
-    found = release_archive(pack(tmp_path, {**WHOLE, "a/node_modules/next/package.json": package}), REQUIRES)
-    assert found == {"problems": [], "nextjs": "", "nodejs": ""}
+@pytest.mark.parametrize("told", ["", "{", "{}"])
+def test_a_build_that_does_not_say_what_it_needs_may_have_anything(tmp_path: Path, told: str) -> None:
+    files = {"a/node_modules/next/package.json": told, ".next/required-server-files.json": told}
+    found = release_archive(pack(tmp_path, {**WHOLE, **files}), REQUIRES)
+    assert found == {"problems": [], "nextjs": "", "nodejs": "", "asset_prefix": ""}
 
 
 @pytest.mark.parametrize(
