@@ -24,6 +24,7 @@ import testinfra
 ROOT = Path(__file__).resolve().parents[1]
 Machines = Callable[[str], Any]
 Patience = Callable[..., Any]
+Power = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,23 @@ def machines(request: pytest.FixtureRequest) -> Machines:
         return testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}")
 
     return machine
+
+
+@pytest.fixture(scope="session")
+def power() -> Power:
+    """Do something to a machine as a whole, from outside: kill, start, pause or unpause it."""
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+    def run(verb: str, name: str, *options: str) -> None:
+        done = subprocess.run(  # noqa: S603  # our own words
+            [*root, "podman", verb, *options, f"{os.environ['LAB_NAME']}-{name}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

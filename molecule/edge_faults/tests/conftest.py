@@ -8,7 +8,6 @@ faults.md.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,13 @@ from ansible_collections.payaid.scaling.tests.traffic.page import Measured, Row
 from ansible_collections.payaid.scaling.tests.traffic.process import Traffic
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
+    from ansible_collections.payaid.scaling.molecule.conftest import (
+        Asking,
+        Machines,
+        Patience,
+        Playbooks,
+        Power,
+    )
 
 BALANCERS = ("lb1", "lb2")
 ACTIVE = ("app1", "app2")
@@ -59,6 +64,7 @@ class Edge:
     ask: Asking
     play: Playbooks
     soon: Patience
+    power: Power
     addresses: dict[str, str]
     state: Path
     rows: Path
@@ -76,13 +82,6 @@ class Edge:
 
     def run(self, name: str, command: str, *words: str) -> str:
         return str(self.machines(name).check_output(command, *words))
-
-    def power(self, verb: str, name: str) -> None:
-        subprocess.run(  # noqa: S603  # one of the lab's machines
-            ["podman", *verb.split(), f"{os.environ['LAB_NAME']}-{name}"],  # noqa: S607
-            check=True,
-            capture_output=True,
-        )
 
     def signal(self, name: str, port: int, signal: str) -> None:
         """Send a signal to one process of the app."""
@@ -189,7 +188,7 @@ class Edge:
 
 
 @pytest.fixture(scope="session")
-def session_edge(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience) -> Edge:
+def session_edge(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience, power: Power) -> Edge:
     variables = {name: machines(name).ansible.get_variables() for name in (*BALANCERS, *ACTIVE)}
     # Beside Molecule's own folder of the scenario, which it empties at its end.
     rows = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "edge_faults.json"
@@ -198,6 +197,7 @@ def session_edge(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Pa
         ask,
         playbooks,
         soon,
+        power,
         {name: str(each["ansible_host"]) for name, each in variables.items()},
         Path(variables["lb1"]["ansible_ssh_private_key_file"]).parent,
         rows,

@@ -203,7 +203,7 @@ def test_a_slow_process(edge: Edge) -> None:
 def test_a_node_is_lost(edge: Edge) -> None:
     with edge.trial("an app node loses its power", planned=False) as trial:
         try:
-            edge.power("kill --signal KILL", "app2")
+            edge.power("kill", "app2", "--signal=KILL")
             trial.strike()
             time.sleep(3 * PATIENCE)
         finally:
@@ -233,7 +233,7 @@ def test_a_balancer_is_lost(edge: Edge) -> None:
     holder = edge.holder()
     with edge.trial("the balancer with the virtual IP loses its power", planned=False) as trial:
         try:
-            edge.power("kill --signal KILL", holder)
+            edge.power("kill", holder, "--signal=KILL")
             trial.strike()
             time.sleep(15)
         finally:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -22,7 +21,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
+    from ansible_collections.payaid.scaling.molecule.conftest import (
+        Asking,
+        Machines,
+        Patience,
+        Playbooks,
+        Power,
+    )
 
 BALANCERS = ("lb1", "lb2")
 EVERY = 0.02  # s
@@ -55,19 +60,13 @@ class Pair:
     ask: Asking
     play: Playbooks
     soon: Patience
+    power: Power
     address: str
     addresses: dict[str, str]
     interval: float = 1.0
 
     def run(self, name: str, command: str, *words: str) -> str:
         return str(self.machines(name).check_output(command, *words))
-
-    def power(self, verb: str, name: str) -> None:
-        subprocess.run(  # noqa: S603  # one of the lab's machines
-            ["podman", *verb.split(), f"{os.environ['LAB_NAME']}-{name}"],  # noqa: S607
-            check=True,
-            capture_output=True,
-        )
 
     def holders(self) -> list[str]:
         """Return who has the address."""
@@ -155,12 +154,12 @@ def report() -> Any:
 
 
 @pytest.fixture(scope="session")
-def any_pair(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience) -> Pair:
+def any_pair(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience, power: Power) -> Pair:
     addresses = {
         name: str(machines(name).ansible.get_variables()["ansible_host"]) for name in (*BALANCERS, "app1")
     }
     network = addresses["lb1"].rpartition(".")[0]
-    return Pair(machines, ask, playbooks, soon, f"{network}.254", addresses)
+    return Pair(machines, ask, playbooks, soon, power, f"{network}.254", addresses)
 
 
 @pytest.fixture(scope="module", params=[1.0, 0.2], ids=["default", "tuned"])

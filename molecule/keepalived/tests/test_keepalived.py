@@ -29,7 +29,7 @@ FAULTS = {
     "nginx stopped": ("systemctl stop nginx", "systemctl start nginx"),
     "keepalived stopped": ("systemctl stop keepalived", "systemctl start keepalived"),
 }
-POWER = {"machine lost": "kill --signal KILL", "machine shut down": "stop --time 60"}
+POWER = {"machine lost": ("kill", "--signal=KILL"), "machine shut down": ("stop", "--time=60")}
 MAIN = "$(systemctl show -P MainPID keepalived)"
 KILLS = {
     # The child first: it would hear of the other's end, and give the address away in good order.
@@ -98,7 +98,8 @@ def test_it_leaves_a_machine_that_is_gone(pair: Pair, fault: str, report: Report
     holder = pair.settle()
     connections = pair.connect(20)
     with pair.asked() as account:
-        pair.power(POWER[fault], holder)
+        verb, how = POWER[fault]
+        pair.power(verb, holder, how)
         time.sleep(bound(pair) / 2)
         lost = _ask_again(connections)
         pair.power("start", holder)

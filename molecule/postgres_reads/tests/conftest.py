@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -102,21 +100,3 @@ def reads(machines: Machines, password: str, soon: Patience) -> Iterator[Account
         yield account
     finally:
         account.stop()
-
-
-@pytest.fixture(scope="session")
-def podman() -> Callable[..., str]:
-    """Do something to a machine as a whole, from outside."""
-
-    def run(verb: str, name: str, *options: str) -> str:
-        root = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        done = subprocess.run(  # noqa: S603  # our own words
-            [*root, "podman", verb, *options, f"{os.environ['LAB_NAME']}-{name}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return run

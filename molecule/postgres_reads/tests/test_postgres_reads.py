@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Patience, Power
 
     from .conftest import Account
 
@@ -131,14 +131,14 @@ def test_a_replica_whose_postmaster_is_killed_is_back_by_itself(reads: Account, 
     reads.use("pg2", since=begun + OUT, within=BACK)
 
 
-def test_a_replica_whose_machine_is_stopped(reads: Account, podman: Callable[..., str]) -> None:
+def test_a_replica_whose_machine_is_stopped(reads: Account, power: Power) -> None:
     begun = time.time()
-    podman("kill", "pg2", "--signal=KILL")
+    power("kill", "pg2", "--signal=KILL")
     try:
         reads.avoid("pg2", since=begun, within=OUT)
     finally:
         back = time.time()
-        podman("start", "pg2")
+        power("start", "pg2")
     reads.use("pg2", since=back, within=BACK + 15)
     assert reads.errors(back) == []
 
@@ -158,13 +158,13 @@ def test_a_replica_whose_processes_are_stopped(reads: Account, machines: Machine
     assert reads.errors(back) == []
 
 
-def test_a_replica_whose_machine_freezes(reads: Account, podman: Callable[..., str]) -> None:
+def test_a_replica_whose_machine_freezes(reads: Account, power: Power) -> None:
     begun = time.time()
-    podman("pause", "pg2")
+    power("pause", "pg2")
     try:
         reads.avoid("pg2", since=begun, within=OUT)
     finally:
-        podman("unpause", "pg2")
+        power("unpause", "pg2")
     back = time.time()
     reads.use("pg2", since=back, within=BACK)
     assert reads.errors(back) == []

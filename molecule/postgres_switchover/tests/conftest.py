@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Playbooks
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Playbooks, Power
 
 NODES = ("app1", "app2")
 DATABASES = ("pg1", "pg2", "pg3")
@@ -42,6 +40,7 @@ class Platform:
 
     machine: Machines
     play: Playbooks
+    power: Power
     databases: tuple[str, ...] = DATABASES
     off: set[str] = field(default_factory=set)
 
@@ -66,11 +65,11 @@ class Platform:
 
     def kill(self, name: str) -> None:
         """Take the machine's power away."""
-        self.podman("kill", "--signal", "KILL", self.container(name))
+        self.power("kill", name, "--signal=KILL")
         self.off.add(name)
 
     def start(self, name: str) -> None:
-        self.podman("start", self.container(name))
+        self.power("start", name)
         self.off.discard(name)
 
     @contextmanager
@@ -115,16 +114,10 @@ class Platform:
     def others(self, name: str) -> list[str]:
         return [host for host in self.databases if host != name]
 
-    def podman(self, *words: str) -> None:
-        subprocess.run(["podman", *words], check=True, capture_output=True)  # noqa: S603, S607  # the lab's machines
-
-    def container(self, name: str) -> str:
-        return f"{os.environ['LAB_NAME']}-{name}"
-
 
 @pytest.fixture(scope="session")
-def platform(machines: Machines, playbooks: Playbooks) -> Platform:
-    return Platform(machines, playbooks)
+def platform(machines: Machines, playbooks: Playbooks, power: Power) -> Platform:
+    return Platform(machines, playbooks, power)
 
 
 @pytest.fixture(autouse=True)

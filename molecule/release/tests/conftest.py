@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Playbooks
+    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Playbooks, Power
 
 NODES, BALANCERS = ("app1", "app2", "app3"), ("lb1", "lb2")
 PORTS, WORKER_PORTS = (3000, 3001), (3100,)
@@ -42,6 +40,7 @@ class Fleet:
     machines: Machines
     ask: Asking
     play: Playbooks
+    power: Power
     addresses: dict[str, str]
 
     def serve(self, node: str) -> set[str]:
@@ -83,13 +82,6 @@ class Fleet:
     def deploy(self, release: str, *words: str, fails: bool = False, **more: Any) -> str:
         said = self.play.converge(*words, fails=fails, release=release, **more)
         return " ".join(said.split())
-
-    def power(self, verb: str, name: str) -> None:
-        subprocess.run(  # noqa: S603  # one of the lab's machines
-            ["podman", *verb.split(), f"{os.environ['LAB_NAME']}-{name}"],  # noqa: S607
-            check=True,
-            capture_output=True,
-        )
 
     @contextmanager
     def traffic(self) -> Iterator[Account]:
@@ -139,8 +131,8 @@ class Fleet:
 
 
 @pytest.fixture(scope="session")
-def fleet(machines: Machines, ask: Asking, playbooks: Playbooks) -> Fleet:
+def fleet(machines: Machines, ask: Asking, playbooks: Playbooks, power: Power) -> Fleet:
     addresses = {
         name: str(machines(name).ansible.get_variables()["ansible_host"]) for name in (*NODES, *BALANCERS)
     }
-    return Fleet(machines, ask, playbooks, addresses)
+    return Fleet(machines, ask, playbooks, power, addresses)

@@ -112,7 +112,7 @@ def test_back_to_a_release_that_is_kept(fleet: Fleet) -> None:
 def test_a_balancer_that_cannot_be_told_stops_a_release_before_it_begins(
     fleet: Fleet, soon: Patience
 ) -> None:
-    fleet.power("kill --signal KILL", "lb2")
+    fleet.power("kill", "lb2", "--signal=KILL")
     try:
         said = fleet.deploy("2", fails=True)
         assert "lb2 cannot be reached and may still send requests" in said
@@ -125,7 +125,7 @@ def test_a_balancer_that_cannot_be_told_stops_a_release_before_it_begins(
 def test_a_node_that_is_lost_on_the_way_sends_the_others_back(fleet: Fleet, soon: Patience) -> None:
     run = fleet.play.begin(fleet.play.scenario / "converge.yml", release="2")
     soon(lambda: fleet.serve("app1") == {"2"}, 120)
-    fleet.power("kill --signal KILL", "app3")
+    fleet.power("kill", "app3", "--signal=KILL")
     try:
         said = " ".join(run.communicate()[0].split())
         assert run.returncode != 0
