@@ -113,7 +113,7 @@ def test_the_access_log_is_json(host: Any, ask: Asking, edge: str, address: str,
 
     def lines() -> list[dict[str, Any]]:
         return [
-            json.loads(line) for line in host.file("/var/log/nginx/access.json").content_string.splitlines()
+            json.loads(line) for line in host.file("/var/log/nginx/access.log").content_string.splitlines()
         ]
 
     soon(lambda: path in [line["uri"] for line in lines()] and 400 in [line["status"] for line in lines()])
@@ -181,8 +181,11 @@ def test_an_nginx_that_is_killed_comes_back(host: Any, ask: Asking, edge: str, s
 
 
 def test_the_log_goes_on_in_a_new_file(host: Any, ask: Asking, edge: str, soon: Patience) -> None:
-    log = "/var/log/nginx/access.json"
-    host.check_output(f"mv {log} {log}.1 && nginx -s reopen")
+    log = "/var/log/nginx/access.log"
+    ask(f"{edge}/old-file")
+    soon(lambda: "/old-file" in host.file(log).content_string)
+    host.check_output("logrotate --force /etc/logrotate.d/nginx")
+    assert "/old-file" in host.file(f"{log}.1").content_string
     soon(lambda: ask(f"{edge}/new-file").status == 200 and "/new-file" in host.file(log).content_string)
 
 
@@ -192,4 +195,5 @@ def test_the_configuration_is_sound_and_nginx_starts_with_the_machine(host: Any)
     assert "warn" not in said.stderr, said.stderr
     assert host.service("nginx").is_running
     assert host.service("nginx").is_enabled
+    assert host.service("logrotate.timer").is_enabled
     assert host.check_output("systemctl is-system-running") == "running"

@@ -48,7 +48,7 @@ def sentences(said: str) -> str:
 
 def asked(machine: Any, path: str) -> list[dict[str, Any]]:
     """Return what its log says of a path."""
-    lines = map(json.loads, machine.file("/var/log/nginx/access.json").content_string.splitlines())
+    lines = map(json.loads, machine.file("/var/log/nginx/access.log").content_string.splitlines())
     return [line for line in lines if line["uri"] == path]
 
 
@@ -114,7 +114,7 @@ def test_nothing_else_is_asked_of_the_others(
     # By HTTPS it is the app's, like any other path.
     assert shop.ask("lb1", f"{CHALLENGES}/by-https") == 200
     soon(lambda: asked(machines("lb1"), f"{CHALLENGES}/by-https"))
-    log = machines("lb2").file("/var/log/nginx/access.json").content_string
+    log = machines("lb2").file("/var/log/nginx/access.log").content_string
     assert "only-lb1" not in log
     assert "by-https" not in log
 
