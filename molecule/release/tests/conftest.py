@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,15 @@ class Fleet:
     def drained(self) -> set[str]:
         """Return the servers that the balancers leave out."""
         return {server for server, serves in self.upstream().items() if not serves}
+
+    def leave_out(self, servers: set[str]) -> None:
+        """Have the balancers send no requests there, as a deployment does."""
+        given = json.dumps({"name": "app", "drained": sorted(servers)})
+        for name in BALANCERS:
+            done = self.machines(name).ansible(
+                "payaid.scaling.nginx_upstream", given, check=False, become=True
+            )
+            assert not done.get("failed"), done
 
     def deploy(self, release: str, *words: str, fails: bool = False, **more: Any) -> str:
         said = self.play.converge(*words, fails=fails, release=release, **more)

@@ -96,6 +96,18 @@ def test_a_run_that_is_killed_is_finished_by_the_next(fleet: Fleet) -> None:
     assert fleet.drained() == set()
 
 
+def test_a_node_that_a_killed_run_has_left_out_is_taken_in(fleet: Fleet) -> None:
+    """Also where nothing else is to be done; but not one that somebody keeps out."""
+    (release,) = fleet.serve("app1")
+    third = fleet.endpoints("app3")
+    fleet.leave_out(third)
+    assert fleet.drained() == third
+    fleet.deploy(release, "--limit=app_nodes", nginx_upstream_drained=sorted(third))
+    assert fleet.drained() == third
+    fleet.deploy(release, "--limit=app_nodes")
+    assert fleet.drained() == set()
+
+
 def test_back_to_a_release_that_is_kept(fleet: Fleet) -> None:
     said = " ".join(fleet.play(ROLLBACK, fails=True, rollback_to="9").split())
     assert "app1 has the releases 1, 2, 3" in said
