@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -90,8 +91,18 @@ class Fleet:
             assert not done.get("failed"), done
 
     def deploy(self, release: str, *words: str, fails: bool = False, **more: Any) -> str:
+        """Bring a release to the app nodes; nothing else sees to the balancers."""
+        return self.scale(release, "--limit=app_nodes", *words, fails=fails, **more)
+
+    def scale(self, release: str, *words: str, fails: bool = False, **more: Any) -> str:
+        """Bring a release to the app nodes, and the balancers to those of them that serve."""
         said = self.play.converge(*words, fails=fails, release=release, **more)
         return " ".join(said.split())
+
+    def begin(self, release: str, **more: Any) -> subprocess.Popen[str]:
+        """Begin with a deployment, to be killed or met by another one."""
+        where = self.play.scenario / "converge.yml"
+        return self.play.begin(where, "--limit=app_nodes", release=release, **more)
 
     @contextmanager
     def traffic(self) -> Iterator[Account]:

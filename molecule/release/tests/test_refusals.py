@@ -51,7 +51,7 @@ def shop(releases: Path) -> Iterator[str]:
 
 def test_a_second_deployment_is_refused_and_told_whose_the_first_is(fleet: Fleet, soon: Patience) -> None:
     fleet.deploy("1")
-    first = fleet.play.begin(fleet.play.scenario / "converge.yml", release="2", app_node_lock_holder="alice")
+    first = fleet.begin("2", app_node_lock_holder="alice")
     soon(lambda: fleet.machines("app1").file(LOCK).exists, 120)
     said = fleet.deploy("3", fails=True)
     assert "a deployment of alice is under way since" in said
@@ -63,7 +63,7 @@ def test_a_second_deployment_is_refused_and_told_whose_the_first_is(fleet: Fleet
 
 
 def test_the_lock_of_another_computer_is_broken_knowingly(fleet: Fleet, soon: Patience) -> None:
-    first = fleet.play.begin(fleet.play.scenario / "converge.yml", release="1", app_node_lock_holder="alice")
+    first = fleet.begin("1", app_node_lock_holder="alice")
     soon(lambda: fleet.machines("app3").file(LOCK).exists, 120)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()

@@ -82,7 +82,7 @@ def test_a_release_that_fails_on_the_second_node_is_taken_back_on_the_first(flee
 
 def test_a_run_that_is_killed_is_finished_by_the_next(fleet: Fleet) -> None:
     with fleet.traffic() as account:
-        run = fleet.play.begin(fleet.play.scenario / "converge.yml", release="3")
+        run = fleet.begin("3")
         deadline = time.monotonic() + 120
         while "3" not in account.releases:
             assert time.monotonic() < deadline
@@ -102,9 +102,9 @@ def test_a_node_that_a_killed_run_has_left_out_is_taken_in(fleet: Fleet) -> None
     third = fleet.endpoints("app3")
     fleet.leave_out(third)
     assert fleet.drained() == third
-    fleet.deploy(release, "--limit=app_nodes", nginx_upstream_drained=sorted(third))
+    fleet.deploy(release, nginx_upstream_drained=sorted(third))
     assert fleet.drained() == third
-    fleet.deploy(release, "--limit=app_nodes")
+    fleet.deploy(release)
     assert fleet.drained() == set()
 
 
@@ -135,7 +135,7 @@ def test_a_balancer_that_cannot_be_told_stops_a_release_before_it_begins(
 
 
 def test_a_node_that_is_lost_on_the_way_sends_the_others_back(fleet: Fleet, soon: Patience) -> None:
-    run = fleet.play.begin(fleet.play.scenario / "converge.yml", release="2")
+    run = fleet.begin("2")
     soon(lambda: fleet.serve("app1") == {"2"}, 120)
     fleet.power("kill", "app3", "--signal=KILL")
     try:

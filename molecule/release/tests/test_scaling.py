@@ -14,33 +14,33 @@ testinfra_hosts = ["localhost"]
 
 
 def test_a_node_leaves_and_comes_back_and_nobody_notices(fleet: Fleet) -> None:
-    fleet.deploy("1")
+    fleet.scale("1")
     with fleet.traffic() as account:
-        fleet.deploy("1", app_nodes_active=2)
+        fleet.scale("1", app_nodes_active=2)
     assert account.errors == []
     assert fleet.upstream() == dict.fromkeys(fleet.endpoints("app1", "app2"), True)
     assert {state for unit, state in fleet.units("app3").items()} <= {"inactive"}
     assert fleet.machines("app3").run("systemctl is-enabled payaid-app@3000").stdout.strip() == "disabled"
-    assert "changed=1" not in fleet.deploy("1", app_nodes_active=2)
+    assert "changed=1" not in fleet.scale("1", app_nodes_active=2)
     with fleet.traffic() as account:
-        fleet.deploy("1", app_nodes_active=3)
+        fleet.scale("1", app_nodes_active=3)
     assert account.errors == []
     assert fleet.all_serve("1")
     assert fleet.upstream() == dict.fromkeys(fleet.endpoints("app1", "app2", "app3"), True)
 
 
 def test_a_node_that_comes_back_has_the_release_of_the_others(fleet: Fleet) -> None:
-    fleet.deploy("1", app_nodes_active=2)
+    fleet.scale("1", app_nodes_active=2)
     with fleet.traffic() as account:
-        fleet.deploy("2", app_nodes_active=2)
+        fleet.scale("2", app_nodes_active=2)
         assert fleet.all_serve("2", ("app1", "app2"))
-        fleet.deploy("2")
+        fleet.scale("2")
     assert account.errors == []
     assert fleet.all_serve("2")
 
 
 def test_a_node_that_does_not_start_is_stopped_again_and_the_others_serve_on(fleet: Fleet) -> None:
-    fleet.deploy("2", app_nodes_active=2)
+    fleet.scale("2", app_nodes_active=2)
     third = fleet.machines("app3")
     folder = "/run/systemd/system/payaid-app@3001.service.d"
     third.check_output(
@@ -49,7 +49,7 @@ def test_a_node_that_does_not_start_is_stopped_again_and_the_others_serve_on(fle
     third.check_output("systemctl daemon-reload")
     try:
         with fleet.traffic() as account:
-            said = fleet.deploy("2", fails=True, app_nodes_active=3)
+            said = fleet.scale("2", fails=True, app_nodes_active=3)
         assert "Release 2 was given up: app3: `systemctl restart payaid-app@3001.service` failed" in said
         assert "All nodes serve 2 again. Stopped again: app3." in said
         assert account.errors == []
@@ -58,7 +58,7 @@ def test_a_node_that_does_not_start_is_stopped_again_and_the_others_serve_on(fle
     finally:
         third.check_output("rm -r %s && systemctl daemon-reload", folder)
     with fleet.traffic() as account:
-        fleet.deploy("2")
+        fleet.scale("2")
     assert account.errors == []
     assert fleet.all_serve("2")
     assert fleet.drained() == set()
@@ -66,9 +66,9 @@ def test_a_node_that_does_not_start_is_stopped_again_and_the_others_serve_on(fle
 
 def test_a_process_that_is_not_wanted_any_more_is_stopped(fleet: Fleet) -> None:
     with fleet.traffic() as account:
-        fleet.deploy("2", app_node_worker_ports=[])
+        fleet.scale("2", app_node_worker_ports=[])
     assert account.errors == []
     assert fleet.units("app1")["payaid-app@3000.service"] == "active"
     assert fleet.units("app1").get("payaid-app-worker@3100.service", "inactive") == "inactive"
-    fleet.deploy("2")
+    fleet.scale("2")
     assert fleet.all_serve("2")
