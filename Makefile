@@ -117,7 +117,7 @@ molecule-platform: setup-test app ## The whole stack: check, converge, idempoten
 	@$(MOLECULE) platform
 
 .PHONY: faults
-faults: setup-test app ## Change and break the edge under constant traffic and write docs/edge-faults.md (40 minutes)
+faults: setup-test app ## Change and break the edge under constant traffic and write docs/edge-faults.md (an hour; EDGE_RATE=30 on a slow computer)
 	@$(MOLECULE) edge_faults
 	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.traffic.page \
 		.ansible/molecule/$(TEST_LAB_NAME)/edge_faults.json
