@@ -226,6 +226,16 @@ def test_a_week_that_an_inventory_cannot_carry_is_refused(week: int, changes: To
     assert str(refusal.value).startswith(wanted)
 
 
+def test_a_single_redis_that_is_lost_leaves_its_reads_to_the_replicas() -> None:
+    def lost(week: int) -> str:
+        rows = told({"users": 4000}, week=week)["lost"]
+        return next(str(row["effect"]) for row in rows if row["kind"] == "redis_nodes")
+
+    # 400 a second and 700 that a server can: all on one, or the nine tenths that read on the replica.
+    assert lost(1) == "Every read goes to the database, 57 % of what it can."
+    assert lost(2) == "Every read goes to the database, 51 % of what it can."
+
+
 def test_before_and_after_stand_beside_each_other() -> None:
     first, second = told(week=1), told(week=2)
     changed = {row["what"]: (row["before"], row["after"]) for row in capacity_changes(first, second)}

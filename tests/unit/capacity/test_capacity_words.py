@@ -63,6 +63,9 @@ def test_the_lines_say_what_people_ask() -> None:
     assert "Connections to the primary: 210 (pools of 50 + 20) and 10 kept, of 300 (max_connections)." in text
     for name in ("Phase 1", "Phase 4", "Week 0", "Week 5", "The inventory as it is, and this plan"):
         assert sum(line.startswith(name) for line in lines) == 1, name
+    assert re.search(r"^Phase 1: .* no +₹8K-15K$", text, re.MULTILINE)
+    assert re.search(r"^Phase 2: .* no spare +₹16K-30K$", text, re.MULTILINE)
+    assert re.search(r"^Phase 3: .* yes +₹30K-60K$", text, re.MULTILINE)
     assert re.search(r"^Together +10 +₹30K-60K$", text, re.MULTILINE)
     assert re.search(r"^throughput_per_process +380 +measured, docs/capacity\.md$", text, re.MULTILINE)
     assert not any(line != line.rstrip() for line in lines)
@@ -116,6 +119,9 @@ def test_charts_have_the_kinds_on_top_of_each_other() -> None:
     told = capacity_charts({"users": 10000})
     assert [chart["name"] for chart in told["charts"]] == ["cost", "machines", "capacity"]
     areas = told["charts"][1]["areas"]
+    for area in areas:
+        # A number of machines goes up at once, never slowly.
+        assert all(a[0] == b[0] or a[1] == b[1] for a, b in pairwise(points(area["path"])))
     assert [area["css"] for area in areas] == [
         "app_nodes",
         "postgres_primary",
