@@ -83,7 +83,7 @@ options:
         description: The files. Those of several load balancers are counted as one.
         type: list
         elements: path
-        default: [/var/log/nginx/access.json]
+        default: [/var/log/nginx/access.log]
       minutes:
         description: How far back to read, in minutes.
         type: float
@@ -365,7 +365,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import (
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import wanted
 
 NGINX = {
-    "paths": {"type": "list", "elements": "path", "default": ["/var/log/nginx/access.json"]},
+    "paths": {"type": "list", "elements": "path", "default": ["/var/log/nginx/access.log"]},
     "minutes": {"type": "float", "default": 5},
     "path_prefix": {"type": "str", "default": "/api/"},
 }

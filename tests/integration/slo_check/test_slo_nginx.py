@@ -28,7 +28,7 @@ error_log {folder}/error.log;
 events {{}}
 http {{
     log_format {format};
-    access_log {folder}/access.json json;
+    access_log {folder}/access.log json;
     client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
     uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
     server {{
@@ -53,7 +53,7 @@ def nginx(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     process = subprocess.Popen([binary, "-c", str(config), "-g", "daemon off;"])  # noqa: S603  # our own words
     try:
         wait_for((tmp_path / "nginx.pid").exists, "nginx to start")
-        yield f"http://127.0.0.1:{port}", tmp_path / "access.json"
+        yield f"http://127.0.0.1:{port}", tmp_path / "access.log"
     finally:
         process.terminate()
         process.wait()

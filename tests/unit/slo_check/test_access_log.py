@@ -57,8 +57,8 @@ def line(seconds_ago: float = 1, **fields: Any) -> bytes:
 
 def counted(*lines: bytes, minutes: float = 5, prefix: str = "/api/") -> Reading:
     tally = Tally(NOW - minutes * 60, prefix)
-    tally.add("access.json", reversed(lines))
-    return reading(["access.json"], tally, minutes)
+    tally.add("access.log", reversed(lines))
+    return reading(["access.log"], tally, minutes)
 
 
 def test_the_fields_are_those_that_the_role_has_nginx_write() -> None:
@@ -111,7 +111,7 @@ def test_how_long_a_websocket_was_open_is_no_response_time() -> None:
 def test_how_quickly_everything_failed_is_no_response_time() -> None:
     told = counted(line(status=502, request_time=0.0), line(status=503, request_time=0.0))
     assert set(told.values) == {"error_rate", "availability"}
-    assert told.missing["latency_p95"] == "access.json: every request failed, so there is no response time"
+    assert told.missing["latency_p95"] == "access.log: every request failed, so there is no response time"
 
 
 def test_only_the_paths_that_are_asked_for_count() -> None:
@@ -160,24 +160,24 @@ NOTHING: list[list[bytes]] = [
 
 @pytest.mark.parametrize("lines", NOTHING)
 def test_a_log_without_requests_measures_nothing(lines: list[bytes]) -> None:
-    sentence = "^access.json: no request for /api/ was answered in the last 5 minutes$"
+    sentence = "^access.log: no request for /api/ was answered in the last 5 minutes$"
     with pytest.raises(NotMeasured, match=sentence):
         counted(*lines)
 
 
 COMBINED = b'10.0.0.9 - - [21/Aug/2026:09:43:41 +0000] "GET / HTTP/1.1" 200 5 "-" "curl"'
 BAD: list[tuple[bytes, str]] = [
-    (COMBINED, "access.json: a line is no JSON object, so it is not of the role nginx: '10.0.0.9 - - ["),
+    (COMBINED, "access.log: a line is no JSON object, so it is not of the role nginx: '10.0.0.9 - - ["),
     (b"\0\0\0", "a line is no JSON object"),
     (b"\xff\xfe", "a line is no JSON object"),
     (b"[" * 100_000, "a line is no JSON object"),
     (b"[]", "a line is no JSON object"),
     (line()[:80], "a line is no JSON object"),
-    (line(time="yesterday"), "time of a line of access.json: "),
+    (line(time="yesterday"), "time of a line of access.log: "),
     (line(time=None), "time of a line"),
-    (line(status=None), "status of a line of access.json: "),
+    (line(status=None), "status of a line of access.log: "),
     (line(status="200"), "status of a line"),
-    (line(request_time="-"), "request_time of a line of access.json: "),
+    (line(request_time="-"), "request_time of a line of access.log: "),
     (
         json.dumps({k: v for k, v in json.loads(line()).items() if k != "request_time"}).encode(),
         "request_time of",
@@ -188,7 +188,7 @@ BAD: list[tuple[bytes, str]] = [
 @pytest.mark.parametrize(("raw", "sentence"), BAD)
 def test_a_line_that_is_not_of_the_role(raw: bytes, sentence: str) -> None:
     with pytest.raises(NotMeasured) as why:
-        parse("access.json", raw)
+        parse("access.log", raw)
     assert sentence in str(why.value)
 
 
@@ -208,7 +208,7 @@ def test_lines_from_the_end_are_the_lines_whatever_the_blocks(
 
 
 def test_the_end_of_a_log_of_gigabytes_is_read_and_no_more(tmp_path: Path) -> None:
-    log = tmp_path / "access.json"
+    log = tmp_path / "access.log"
     with log.open("wb") as file:
         # A hole: whoever read it would read for long, and find what is no line.
         file.truncate(8 << 30)
