@@ -11,15 +11,16 @@ test('all keys of a tenant carry one hash tag, and tenants do not share it', () 
   assert.deepEqual([...hashed('other')], ['t:other'])
 })
 
-test('an entry counts only under the token it was stored with', () => {
-  const stored = encodeEntry('one', { rows: [1] })
-  assert.deepEqual(decodeEntry(stored, 'one'), { rows: [1] })
-  assert.equal(decodeEntry(stored, 'two'), undefined)
-  assert.equal(decodeEntry(stored, null), undefined)
-  assert.equal(decodeEntry(null, 'one'), undefined)
-  assert.equal(decodeEntry('{broken', 'one'), undefined)
-  assert.equal(decodeEntry('null', 'one'), undefined)
-  assert.deepEqual(decodeEntry(encodeEntry('one', []), 'one'), [])
+test('an entry counts only under the key and the token it was stored with', () => {
+  const stored = encodeEntry('mine', 'one', { rows: [1] })
+  assert.deepEqual(decodeEntry('mine', stored, 'one'), { rows: [1] })
+  assert.equal(decodeEntry('yours', stored, 'one'), undefined)
+  assert.equal(decodeEntry('mine', stored, 'two'), undefined)
+  assert.equal(decodeEntry('mine', stored, null), undefined)
+  assert.equal(decodeEntry('mine', null, 'one'), undefined)
+  assert.equal(decodeEntry('mine', '{broken', 'one'), undefined)
+  assert.equal(decodeEntry('mine', 'null', 'one'), undefined)
+  assert.deepEqual(decodeEntry('mine', encodeEntry('mine', 'one', []), 'one'), [])
 })
 
 test('log positions survive the way to a number and back', () => {

@@ -25,8 +25,8 @@ with a message a second. Every write that was acknowledged was asked for afterwa
 - **failed** counts requests by kind and connection, with the reason. A WebSocket's message that had to be
   sent again because it crossed an orderly close is none. Where something was planned, `reset` over a kept
   connection is a request that crossed another close: nginx ends idle connections of HTTP/1.1 clients when it
-  is reloaded, and a release reloads it once for each batch of nodes, and once more. Clients send a GET again by themselves then; here
-  nobody does.
+  is reloaded, and a release reloads it once for each batch of nodes, and once more. Clients send a GET again
+  by themselves then; here nobody does.
 - **recovery** is the time from the beginning to the end of the last failure.
 - **longest wait** is that of a request or a message, from when it was due; a slow answer takes 5 s.
 - **silence** is the longest time without a good answer to anybody.

@@ -17,20 +17,25 @@ export const tagKey = (tenant: string, tag: CacheTag): string => `${prefix(tenan
 export const writtenKey = (tenant: string): string => `${prefix(tenant)}:written`
 
 interface Entry {
+  readonly key: string
   readonly tag: string
   readonly value: unknown
 }
 
-export function encodeEntry(token: string, value: unknown): string {
-  return JSON.stringify({ tag: token, value } satisfies Entry)
+export function encodeEntry(key: string, token: string, value: unknown): string {
+  return JSON.stringify({ key, tag: token, value } satisfies Entry)
 }
 
-/** The entry's value if it was stored under the tag's present token, else undefined. */
-export function decodeEntry(stored: string | null, token: string | null): unknown {
+/**
+ * The entry's value if it was stored under this key and the tag's present
+ * token, else undefined. The key is in it because an answer of Redis does not
+ * say what was asked: no tenant is to see another one's on any account.
+ */
+export function decodeEntry(key: string, stored: string | null, token: string | null): unknown {
   if (stored === null || token === null) return undefined
   try {
     const entry = JSON.parse(stored) as Partial<Entry> | null
-    return entry?.tag === token ? entry.value : undefined
+    return entry?.key === key && entry.tag === token ? entry.value : undefined
   } catch {
     return undefined
   }

@@ -65,7 +65,7 @@ async function look(tenant: string, tag: CacheTag, name: string): Promise<Looked
     await redis().pipeline().mget(tagName, entryKey(tenant, name)).zscore(writtenKey(tenant), tag).exec(),
   ) as [[string | null, string | null], string | null]
   const written = score === null ? null : Number(score)
-  if (pair[0] !== null) return { token: pair[0], written, value: decodeEntry(pair[1], pair[0]) }
+  if (pair[0] !== null) return { token: pair[0], written, value: decodeEntry(entryKey(tenant, name), pair[1], pair[0]) }
   // The first reader of a tenant, or the one after an eviction, makes the tag.
   const made = replies(await redis().multi().set(tagName, randomUUID(), 'EX', TAG_SECONDS, 'NX').get(tagName).exec())
   return { token: String(made[1]), written, value: undefined }
@@ -86,6 +86,7 @@ export async function cached<T>(
   seen: number | null,
   load: (atLeast: number | null) => Promise<Loaded<T>>,
 ): Promise<Loaded<T>> {
+  const key = entryKey(tenant, name)
   const looked = await attempt(tenant, () => look(tenant, tag, name))
   if (looked === null) return load(seen)
 
@@ -105,7 +106,7 @@ export async function cached<T>(
 
   const loading = load(atLeast).then(async (loaded) => {
     await attempt(tenant, () =>
-      redis().set(entryKey(tenant, name), encodeEntry(looked.token, loaded.value), 'EX', env().cacheTtlSeconds),
+      redis().set(key, encodeEntry(key, looked.token, loaded.value), 'EX', env().cacheTtlSeconds),
     )
     return loaded
   })

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
 import { env } from './env'
+import { watch } from './redis-watch'
 import { closeAtExit, complain, single } from './shared'
 
 /** What the three ways of connecting are told beside where the servers are. */
@@ -76,4 +77,9 @@ export function connect(manner: Manner): Redis | Cluster {
   return client
 }
 
-export const redis = () => single('redis', () => connect(hasty(env().redis.timeoutMs)))
+export const redis = () =>
+  single('redis', () => {
+    const client = connect(hasty(env().redis.timeoutMs))
+    watch(client)
+    return client
+  })
