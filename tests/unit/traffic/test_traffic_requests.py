@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ def test_all_kinds_over_both_sorts_of_connections_are_answered(server: Server, f
     assert report.figures.keys() == {*every, "message", "connect"}
     assert {over for kind in every for over in report.figures[kind]} == {"kept", "new"}
     asked = [each for each in account.requests if each.over != "websocket"]
-    assert 112 <= len(asked) <= 125
+    # However busy the computer is, each moment has its request; there may be fewer moments.
+    moments = sorted(each.due for each in asked)
+    assert all(after - before == pytest.approx(1 / 200) for before, after in pairwise(moments))
+    assert 50 < len(asked) <= 125
     assert abs(sum(each.over == "new" for each in asked) - len(asked) / 2) <= 1
     assert server.logins == 1
     assert report.releases == ("1",)
