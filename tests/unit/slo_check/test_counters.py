@@ -47,7 +47,7 @@ def test_the_mean_is_that_of_all_calls(rows: list[tuple[int, float]]) -> None:
         "db", [statement(str(n), calls, ms) for n, (calls, ms) in enumerate(rows)]
     ).values
     assert told["query_time_mean"].value == pytest.approx(
-        sum(ms for _, ms in rows) / sum(calls for calls, _ in rows)
+        sum(ms for _calls, ms in rows) / sum(calls for calls, _ms in rows)
     )
     assert told["query_time_worst"].value == pytest.approx(max(ms / calls for calls, ms in rows))
     assert told["query_time_mean"].value <= told["query_time_worst"].value * (1 + 1e-9)
