@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,9 +21,9 @@ from typing import Any
 
 import pytest
 
+from .. import modules
 from ..postgres_replica.conftest import free_port
 
-ROOT = Path(__file__).resolve().parents[3]
 CONFIG = """
 worker_processes 2;
 pid {folder}/nginx.pid;
@@ -109,16 +107,9 @@ class Edge:
             "servers": [{"address": app.address} for app in self.apps],
             "_ansible_check_mode": check,
         } | more
-        done = subprocess.run(  # noqa: S603  # this interpreter and a file of this repository
-            [sys.executable, str(ROOT / "plugins/modules/nginx_upstream.py")],
-            input=json.dumps({"ANSIBLE_MODULE_ARGS": options}),
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
-        )
-        assert done.stderr == ""
-        answer: Mapping[str, Any] = json.loads(done.stdout)
+        out, errors = modules.begin("nginx_upstream", options).communicate(timeout=180)
+        assert errors == ""
+        answer: Mapping[str, Any] = json.loads(out)
         return answer
 
     def ok(self, **more: Any) -> Mapping[str, Any]:

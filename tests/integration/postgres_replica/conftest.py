@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,8 @@ import pytest
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.model import Desired
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.system import Process, end
 
-ROOT = Path(__file__).resolve().parents[3]
-MODULES = ROOT / "plugins/modules"
+from .. import modules
+
 PASSWORD = r"s3cr:et\'word"  # noqa: S105  # of a role that lives for one test
 USER = "replicator"
 # Slower than the module waits for a slot: a base backup that is not ended must not end by itself in time.
@@ -225,19 +224,7 @@ class Cluster:
         """Start a module on this cluster as Ansible does, its arguments on its input."""
         place = {"version": self.version, "data_dir": str(self.data), "config_dir": str(self.conf)}
         arguments = place | options | {"_ansible_check_mode": check, "_ansible_diff": True}
-        process = subprocess.Popen(  # noqa: S603  # this interpreter and a file of this repository
-            [sys.executable, str(MODULES / f"{module}.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
-        )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
-        process.stdin.close()
-        process.stdin = None
-        return process
+        return modules.begin(module, arguments)
 
     def run_module(self, module: str, *, check: bool = False, **options: Any) -> Mapping[str, Any]:
         """Run a module on this cluster to its end, and return what it says."""

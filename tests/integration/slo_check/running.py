@@ -6,13 +6,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
+from .. import modules
+
 DEFAULTS = (
     "api_response_time_p95",
     "database_query_time",
@@ -26,19 +24,7 @@ DEFAULTS = (
 def begin(targets: dict[str, Any], **options: Any) -> subprocess.Popen[str]:
     """Start the module with these targets and no others, its arguments on its input."""
     given = {"targets": dict.fromkeys(DEFAULTS, False) | targets, **options}
-    process = subprocess.Popen(  # noqa: S603  # this interpreter and a file of this repository
-        [sys.executable, str(ROOT / "plugins/modules/slo_check.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / ".collections")},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": given}))
-    process.stdin.close()
-    process.stdin = None
-    return process
+    return modules.begin("slo_check", given)
 
 
 def end(process: subprocess.Popen[str]) -> dict[str, Any]:

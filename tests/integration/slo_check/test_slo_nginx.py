@@ -17,9 +17,10 @@ from urllib.request import urlopen
 
 import pytest
 
+from ..modules import ROOT
 from ..postgres_replica.conftest import free_port
 from ..redis_cluster.conftest import wait_for
-from .running import ROOT, run
+from .running import run
 
 TARGETS = {"error_rate": 5, "api_response_time_p95": 200, "availability": 95}
 CONFIG = """
