@@ -22,8 +22,10 @@ requirements:
 notes:
   - Needs root (O(ignore:become)).
   - C(nginx.conf) has to include the file, inside C(http). The role P(payaid.scaling.nginx#role) does so.
-  - A reload ends idle connections of clients. A client that sends a request in that very moment has to send
-    it again.
+  - A reload closes idle connections of clients. A client of HTTP/1.1 that sends a request in that very
+    moment has to send it again.
+  - Where nginx is C(nginx.service) of systemd it is reloaded as that unit says. The unit of the role
+    P(payaid.scaling.nginx#role) has clients give up their connections first.
 extends_documentation_fragment:
   - payaid.scaling.attributes
   - payaid.scaling.attributes.converges

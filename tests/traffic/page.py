@@ -23,17 +23,14 @@ half of them over kept and half over new connections, none of them ever asked tw
 with a message a second. Every write that was acknowledged was asked for afterwards, and was there once.
 
 - **failed** counts requests by kind and connection, with the reason. A WebSocket's message that had to be
-  sent again because it crossed an orderly close is none. Where something was planned, `reset` over a kept
-  connection is a request that crossed another close: nginx ends idle connections of HTTP/1.1 clients when it
-  is reloaded, and a release reloads it once for each batch of nodes, and once more. Clients send a GET again
-  by themselves then; here nobody does.
+  sent again because it crossed an orderly close is none.
 - **recovery** is the time from the beginning to the end of the last failure.
 - **longest wait** is that of a request or a message, from when it was due; a slow answer takes 5 s.
 - **silence** is the longest time without a good answer to anybody.
 - **WebSockets**: how many connected again, after how long at the most, and how many had been cut, not closed.
 """
 TITLES = {
-    True: "\n## Planned\n\nNothing may fail here but what crossed the close of a kept connection.\n\n",
+    True: "\n## Planned\n\nNothing may fail here.\n\n",
     False: (
         "\n## Broken on purpose\n\nHere only what the broken part had in hand may fail, or was sent to it "
         "before it was known to be broken.\n\n"

@@ -27,18 +27,9 @@ PATIENCE = 10  # s, nginx_proxy_read_timeout of this scenario
 TAKEOVER = 4  # s that the virtual IP may take to move
 
 
-CROSSED = 1000  # requests, of which one may have crossed the close of its connection
-
-
 def unnoticed(report: Report) -> None:
-    """No request failed, and every WebSocket that ended was closed in good order.
-
-    A reload of nginx ends idle connections of clients, and HTTP/1.1 has no word to warn them by. What is sent
-    over one at that very moment is lost.
-    """
-    crossed = [each for each in report.failures if (each.over, each.cause) == ("kept", "reset")]
-    assert [each for each in report.failures if each not in crossed] == []
-    assert len(crossed) <= report.sent / CROSSED
+    """No request failed, and every WebSocket that ended was closed in good order."""
+    assert report.failures == ()
     assert report.broken == 0
     assert report.sent > 300
 
@@ -111,9 +102,9 @@ def test_a_broken_release(edge: Edge, broken: str, how: str) -> None:
 
 
 def test_twenty_reloads(edge: Edge) -> None:
-    storm = "for n in $(seq 20); do systemctl reload nginx || exit 1; sleep 1; done"
+    storm = "for n in $(seq 20); do systemctl reload nginx || exit 1; done"
     with edge.trial(
-        "nginx reloaded twenty times in twenty seconds, on both balancers", planned=True
+        "nginx reloaded twenty times, one right after the other, on both balancers", planned=True
     ) as trial:
         other = threading.Thread(target=edge.run, args=("lb1", storm))
         other.start()

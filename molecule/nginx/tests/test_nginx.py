@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience
 
+    from .conftest import Busy
+
 testinfra_hosts = ["load_balancers"]
 PORTS = (3000, 3001, 3002)
 # The key and its answer are the example of RFC 6455.
@@ -157,6 +159,17 @@ def test_a_reload_cuts_nobody_off(host: Any, ask: Asking, edge: str) -> None:
     host.check_output("systemctl reload nginx")
     assert {ask(f"{edge}/").status for _time in range(10)} == {200}
     assert host.check_output("systemctl show -P MainPID nginx") == before
+
+
+def test_requests_on_kept_connections_outlive_reloads(host: Any, ask: Asking, edge: str, busy: Busy) -> None:
+    # Each before is done when systemctl is.
+    host.check_output("for n in $(seq 20); do systemctl reload nginx || exit 1; sleep 0.2; done")
+    assert busy.stop() == []
+    assert busy.asked > 1000
+    # And they are kept again.
+    answer = ask(f"{edge}/busy%2F?a=1")
+    assert answer.headers.get("connection") != "close"
+    assert answer.json()["path"] == "/busy%2F?a=1"
 
 
 def test_nginx_is_kept_from_what_it_does_not_need(host: Any) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Playbooks,
     )
 
+    from .conftest import Busy
+
 testinfra_hosts = ["load_balancers"]
 RATE: dict[str, Any] = {"nginx_limit_address_rate": 5, "nginx_limit_address_burst": 5}
 
@@ -287,3 +289,14 @@ def test_a_process_is_emptied_without_a_failed_request(
             one.result()
     assert Counter(answer.status for answer in answers) == {200: len(answers)}
     assert len(answers) > 100
+
+
+@pytest.mark.usefixtures("put_back")
+def test_a_process_is_emptied_and_nobodys_connection_is_cut(
+    host: Any, machines: Machines, busy: Busy
+) -> None:
+    where = machines("app1").ansible.get_variables()["ansible_host"]
+    addresses = [f"{where}:{port}" for port in (3000, 3001, 3002)]
+    for drained in ([addresses[0]], [addresses[1]], []):
+        assert drain(host, addresses, drained)["changed"]
+    assert busy.stop() == []

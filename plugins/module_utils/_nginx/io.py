@@ -20,6 +20,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._nginx.model import
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 
 NGINX = "/usr/sbin/nginx"
+SYSTEMCTL = "/usr/bin/systemctl"
+UNIT = "nginx.service"
 # By itself an upstream is a configuration that can be tried: a wrong word or a name that nobody knows shows.
 ALONE = "pid {0}/pid; error_log stderr; events {{}} http {{ access_log off; include {0}/upstream.conf; }}"
 ESTABLISHED = "01"
@@ -117,7 +119,7 @@ class Nginx:
         before, master = self._workers(), self._master()
         if master is None:
             raise Refusal(f"{self.host}: nginx has ended meanwhile: see its error log, and run again.")
-        os.kill(master, signal.SIGHUP)
+        self._tell(master)
         deadline = time.monotonic() + self.wanted.reload_timeout
         while not (now := self._workers()) or before.keys() & now.keys():
             if time.monotonic() > deadline:
@@ -126,6 +128,20 @@ class Nginx:
                     f"{self.wanted.reload_timeout} s: see its error log, and run again."
                 )
             time.sleep(PAUSE)
+
+    def _tell(self, master: int) -> None:
+        """Have nginx reload: by its unit, which may tell its clients first, where that is what runs it."""
+        if not runs_in(UNIT, master):
+            os.kill(master, signal.SIGHUP)
+            return
+        done = subprocess.run(  # noqa: S603  # constants
+            [SYSTEMCTL, "reload", UNIT], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise Refusal(
+                f"{self.host}: systemctl reload {UNIT} failed ({done.stderr.strip()}): see journalctl -u "
+                f"{UNIT}, and run again."
+            )
 
     def _take_back(self) -> None:
         if self._before is None:
@@ -147,6 +163,16 @@ class Nginx:
         while any((found := self.open_connections()).values()) and time.monotonic() < deadline:
             time.sleep(PAUSE)
         return found
+
+
+def runs_in(unit: str, process: int) -> bool:
+    """Return whether systemd runs a process as part of that unit."""
+    with contextlib.suppress(OSError):
+        # A line for each hierarchy of control groups; where there are several, only some know units.
+        return any(
+            line.endswith(f"/{unit}") for line in Path(f"/proc/{process}/cgroup").read_text().splitlines()
+        )
+    return False
 
 
 def complaint(config: Path) -> str:
