@@ -65,6 +65,15 @@ options:
         description: Seconds in which failures are counted, and for which the server is left alone afterwards.
         type: int
         default: 30
+      max_conns:
+        description:
+          - Requests that it may have in hand at the same time, from all workers together. A WebSocket is one
+            for as long as it lasts. What all servers together may not take is answered with 502 at once.
+          - A server that gets more than it can answer gets slower by it, until all wait for answers that come
+            too late. A limit keeps it at what it can do.
+          - V(0) is no limit. A reload begins to count anew.
+        type: int
+        default: 0
       backup:
         description: Whether it only serves while none of the others can.
         type: bool
@@ -174,6 +183,7 @@ SERVER: dict[str, dict[str, Any]] = {
     "weight": {"type": "int", "default": 1},
     "max_fails": {"type": "int", "default": 3},
     "fail_timeout": {"type": "int", "default": 30},
+    "max_conns": {"type": "int", "default": 0},
     "backup": {"type": "bool", "default": False},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {

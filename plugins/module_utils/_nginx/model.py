@@ -25,6 +25,7 @@ class Server:
     weight: int = 1
     max_fails: int = 3
     fail_timeout: int = 30
+    max_conns: int = 0
     backup: bool = False
 
 
@@ -70,8 +71,12 @@ class Wanted:
     def _whole(self, servers: tuple[Server, ...]) -> str:
         lines = [] if self.method == "round_robin" else [f"{self.method};"]
         lines.append(f"zone {self.name} {ZONE};")
-        lines += [self._line(server) for server in servers]
-        lines += [self._line(server) for server in self._last_resort(servers)]
+        last_resort = self._last_resort(servers)
+        lines += [
+            self._line(replace(server, max_conns=(server.max_conns + 1) // 2) if last_resort else server)
+            for server in servers
+        ]
+        lines += [self._line(server) for server in last_resort]
         if self.keepalive:
             lines += [f"keepalive {self.keepalive};", f"keepalive_timeout {self.keepalive_timeout}s;"]
         inside = "".join(f"    {line}\n" for line in lines)
@@ -86,13 +91,21 @@ class Wanted:
         # With ip_hash, nginx knows no backup.
         if not self.last_resort or self.method == "ip_hash" or any(server.backup for server in servers):
             return []
-        return [replace(server, max_fails=0, backup=True) for server in servers]
+        # nginx counts what each line has in hand, and asks a backup also when the others have enough: so
+        # the two of a server share what it takes. Of a single request there is no half, and 0 is no limit.
+        return [
+            replace(server, max_fails=0, max_conns=server.max_conns // 2, backup=True)
+            for server in servers
+            if server.max_conns != 1
+        ]
 
     def _line(self, server: Server) -> str:
         words = ["server", server.address]
         if server.weight != 1:
             words.append(f"weight={server.weight}")
         words += [f"max_fails={server.max_fails}", f"fail_timeout={server.fail_timeout}s"]
+        if server.max_conns:
+            words.append(f"max_conns={server.max_conns}")
         if server.backup:
             words.append("backup")
         if server.address in self.drained:

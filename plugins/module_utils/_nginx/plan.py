@@ -82,6 +82,8 @@ def _refusal(state: State, wanted: Wanted) -> str | None:
         return f"servers has {twice[0]} twice: nginx would send it twice as much; use weight for that"
     if odd := [address for address in addresses if not re.fullmatch(r"[^\s;{}\"'\\$]+:[0-9]+", address)]:
         return f"servers has {odd[0]}, which is not host:port"
+    if odd := [server.address for server in wanted.servers if server.max_conns < 0]:
+        return f"servers has {odd[0]} with a max_conns below 0: give a number, or 0 for no limit"
     if strange := [address for address in wanted.drained if address not in addresses]:
         return f"drained has {strange[0]}, which is none of servers: correct it"
     if sentence := _refusal_of_an_end(wanted, addresses):

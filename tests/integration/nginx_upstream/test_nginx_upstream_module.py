@@ -295,6 +295,26 @@ def test_servers_that_all_seem_dead_are_still_tried(edge: Edge) -> None:
     assert {edge.ask() for _time in range(10)} == {app.address for app in edge.apps}
 
 
+@pytest.mark.parametrize("limit", [3, 1])
+def test_more_than_a_server_may_have_in_hand_is_refused_at_once(edge: Edge, limit: int) -> None:
+    edge.ok(servers=[{"address": app.address, "max_conns": limit} for app in edge.apps])
+    answers: Counter[str] = Counter()
+
+    def client() -> None:
+        try:
+            answers[edge.ask("/slow=1")] += 1
+        except AssertionError as error:
+            answers["502" if "502 Bad Gateway" in str(error) else str(error)] += 1
+
+    clients = [threading.Thread(target=client) for _number in range(4 * limit)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert answers == {edge.apps[0].address: limit, edge.apps[1].address: limit, "502": 2 * limit}
+    assert edge.ask() in {app.address for app in edge.apps}
+
+
 def test_the_last_resort_of_a_server_that_is_drained_is_drained(edge: Edge) -> None:
     edge.ok()
     first = edge.apps[0].address

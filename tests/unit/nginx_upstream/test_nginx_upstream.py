@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from dataclasses import fields, replace
@@ -82,6 +83,19 @@ def test_there_is_no_last_resort_where_nginx_knows_none_or_it_is_not_wanted(chan
     assert text.count("server ") == 2
 
 
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_a_server_and_its_last_resort_share_what_it_may_have_in_hand(limit: int) -> None:
+    servers = (Server(FIRST, max_conns=limit), Server(SECOND))
+    text = replace(WANTED, servers=servers).text(None) or ""
+    lines = [line for line in text.splitlines() if FIRST in line]
+    limits = [int(found) for line in lines for found in re.findall(r"max_conns=(\d+)", line)]
+    # None without a limit, and no more of them than are asked for.
+    assert (len(limits), sum(limits), 0 in limits) == (len(lines), limit, False)
+    assert "max_conns" not in "".join(line for line in text.splitlines() if SECOND in line)
+    alone = replace(WANTED, servers=servers, last_resort=False).text(None) or ""
+    assert f"server {FIRST} max_fails=3 fail_timeout=30s max_conns={limit};\n" in alone
+
+
 @pytest.mark.parametrize(
     ("state", "wanted", "steps"),
     [
@@ -142,6 +156,7 @@ def test_without_servers_those_that_are_there_are_kept_as_they_are() -> None:
         ({"servers": (Server(FIRST), Server(FIRST))}, f"servers has {FIRST} twice"),
         ({"servers": (Server("app1"),)}, "servers has app1, which is not host:port"),
         ({"servers": (Server("a; } evil:80"),)}, "which is not host:port"),
+        ({"servers": (Server(FIRST, max_conns=-1),)}, f"servers has {FIRST} with a max_conns below 0"),
         ({"drained": ("192.0.2.9:3000",)}, "drained has 192.0.2.9:3000, which is none of servers"),
         ({"drained": (FIRST, SECOND)}, "drained names all servers of app"),
         ({"name": "a b"}, "name=a b is no name of an upstream"),
