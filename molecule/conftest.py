@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 Machines = Callable[[str], Any]
 Patience = Callable[..., Any]
 Power = Callable[..., None]
+
+
+def pytest_configure() -> None:
+    """Be ended by SIGTERM as by Ctrl-C, so that the tests take down what they have started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,11 @@ class Playbooks:
     def __call__(self, playbook: str | Path, *words: str, fails: bool = False, **how: Any) -> str:
         """Run one to its end, which has to be a good one unless it has to fail; return what was said."""
         with self.begin(playbook, *words, **how) as running:
-            said = running.communicate()[0]
+            try:
+                said = running.communicate()[0]
+            except BaseException:  # the test is ended, and nobody else would end the session
+                os.killpg(running.pid, signal.SIGTERM)
+                raise
         assert (running.returncode != 0) == fails, said[-8000:]
         return said
 
