@@ -32,8 +32,8 @@ class LockFile:
         except (ValueError, KeyError, TypeError):
             # Nothing of ours leaves it like this, so nobody may guess what it means.
             raise Refusal(
-                f"{socket.gethostname()}: {self._path} is no lock that deploy_lock wrote: remove it, if you "
-                "are certain that no deployment is under way."
+                f"{socket.gethostname()}: {self._path} is no lock that run_lock wrote: remove it, if you are "
+                "certain that nothing is under way."
             ) from None
 
     def take(self, holder: Holder) -> None:
@@ -44,7 +44,7 @@ class LockFile:
             found = self._holder()
             raise Refusal(
                 f"{socket.gethostname()}: {found.name if found else 'somebody'} was quicker to take "
-                f"{self._path}: wait for that deployment."
+                f"{self._path}: wait for that {found.what if found else 'run'}."
             ) from None
         finally:
             self._draft.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
@@ -20,6 +21,8 @@ class Holder:
     name: str
     # When it took the lock, for people.
     since: str
+    # What it does meanwhile, for people as well.
+    what: str
     # The computer that Ansible runs on, and the process there. Two runs never have all three in common.
     computer: str
     process: int
@@ -47,12 +50,15 @@ class State:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The options of deploy_lock."""
+    """The options of run_lock."""
 
     run: Holder
-    held: bool
+    # held, left, or read
+    state: str
     # Take it from whoever has it.
     by_force: bool
+    # How people say that it is to be taken.
+    override: str = ""
     # The run that is known to have ended; it has nothing to lose.
     ended: Holder | None = None
 
@@ -121,7 +127,9 @@ def plan(state: State, wanted: Wanted) -> tuple[Step, ...]:
     """Return the steps that are left, or refuse. What another run holds is never left for it."""
     found = state.holder
     ours = found is not None and found.is_run(wanted.run)
-    if not wanted.held:
+    if wanted.state == "read":
+        return ()
+    if wanted.state == "left":
         return (Leave(),) if ours else ()
     if ours:
         return ()
@@ -133,8 +141,27 @@ def plan(state: State, wanted: Wanted) -> tuple[Step, ...]:
         return (TakeOver(wanted.run, found, "it was told to"),)
     computer = found.computer.partition("/")[0]
     raise Refusal(
-        f"{state.host}: a deployment of {found.name} is under way since {found.since} (process "
-        f"{found.process} on {computer}; {state.path}): wait for it, or, if you are certain that it runs no "
-        "more, take the lock from it by -e app_node_break_lock=true.",
+        f"{state.host}: a {found.what} of {found.name} is under way since {found.since}, for "
+        f"{age(found.since, wanted.run.since)} (process {found.process} on {computer}; {state.path}): wait "
+        f"for it, or, if you are certain that it runs no more, {_remedy(state, wanted)}.",
         held_by=found.as_dict(),
     )
+
+
+def _remedy(state: State, wanted: Wanted) -> str:
+    if wanted.override:
+        return f"take the lock from it by {wanted.override}"
+    return f"remove {state.path}"
+
+
+def age(since: str, now: str) -> str:
+    """Say how long ago a moment was, in the largest unit of which it is two."""
+    try:
+        seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(since)).total_seconds()
+    except (TypeError, ValueError):
+        return "who knows how long"
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    # Clocks of two computers differ.
+    return f"{max(seconds, 0):.0f} seconds"

@@ -17,41 +17,45 @@ from ansible_collections.payaid.scaling.plugins.module_utils._lock.plan import (
     Take,
     TakeOver,
     Wanted,
+    age,
     plan,
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-ALICE = Holder("alice@ops1", "2026-01-15T09:00:00Z", "ops1/boot/space", 100, "5000")
+ALICE = Holder("alice@ops1", "2026-01-15T09:00:00Z", "deployment", "ops1/boot/space", 100, "5000")
 LATER = replace(ALICE, since="2026-01-15T09:05:00Z")
-BOB = Holder("bob@ops2", "2026-01-15T09:01:00Z", "ops2/boot/space", 100, "5000")
+BOB = Holder("bob@ops2", "2026-01-15T09:12:00Z", "deployment", "ops2/boot/space", 100, "5000")
 FREE = State("app1", "/run/app.lock", None)
 HERS = replace(FREE, holder=ALICE)
 REFUSED = "refused"
 
 TABLE: dict[str, tuple[State, Wanted, tuple[object, ...] | str]] = {
-    "nobody holds it": (FREE, Wanted(BOB, True, False), (Take(BOB),)),
-    "the same run once more": (HERS, Wanted(LATER, True, False), ()),
-    "somebody else": (HERS, Wanted(BOB, True, False), REFUSED),
-    "the next run on the same computer": (HERS, Wanted(replace(LATER, process=101), True, False), REFUSED),
+    "nobody holds it": (FREE, Wanted(BOB, "held", False), (Take(BOB),)),
+    "the same run once more": (HERS, Wanted(LATER, "held", False), ()),
+    "somebody else": (HERS, Wanted(BOB, "held", False), REFUSED),
+    "the next run on the same computer": (HERS, Wanted(replace(LATER, process=101), "held", False), REFUSED),
     "a run that got the number of another": (
         HERS,
-        Wanted(replace(LATER, started="6000"), True, False),
+        Wanted(replace(LATER, started="6000"), "held", False),
         REFUSED,
     ),
     "a run that has ended": (
         HERS,
-        Wanted(BOB, True, False, ended=ALICE),
+        Wanted(BOB, "held", False, ended=ALICE),
         (TakeOver(BOB, ALICE, "that run has ended"),),
     ),
-    "another run than the one that has ended": (HERS, Wanted(BOB, True, False, ended=LATER), REFUSED),
-    "by force": (HERS, Wanted(BOB, True, True), (TakeOver(BOB, ALICE, "it was told to"),)),
-    "by force, of nobody": (FREE, Wanted(BOB, True, True), (Take(BOB),)),
-    "its own is left": (HERS, Wanted(LATER, False, False), (Leave(),)),
-    "that of others is not left": (HERS, Wanted(BOB, False, False), ()),
-    "that of others is not left by force either": (HERS, Wanted(BOB, False, True), ()),
-    "none is left": (FREE, Wanted(BOB, False, False), ()),
+    "another run than the one that has ended": (HERS, Wanted(BOB, "held", False, ended=LATER), REFUSED),
+    "by force": (HERS, Wanted(BOB, "held", True), (TakeOver(BOB, ALICE, "it was told to"),)),
+    "by force, of nobody": (FREE, Wanted(BOB, "held", True), (Take(BOB),)),
+    "its own is left": (HERS, Wanted(LATER, "left", False), (Leave(),)),
+    "that of others is not left": (HERS, Wanted(BOB, "left", False), ()),
+    "that of others is not left by force either": (HERS, Wanted(BOB, "left", True), ()),
+    "none is left": (FREE, Wanted(BOB, "left", False), ()),
+    "that of others is only read": (HERS, Wanted(BOB, "read", False), ()),
+    "it is only read also by force": (HERS, Wanted(BOB, "read", True), ()),
+    "its own is only read": (HERS, Wanted(LATER, "read", False), ()),
 }
 
 
@@ -66,11 +70,11 @@ def test_steps(state: State, wanted: Wanted, steps: tuple[object, ...] | str) ->
 
 def test_a_refusal_names_who_holds_it_where_and_since_when() -> None:
     with pytest.raises(Refusal) as caught:
-        plan(HERS, Wanted(BOB, True, False))
+        plan(HERS, Wanted(BOB, "held", False, override="-e break_it=true"))
     assert caught.value.message == (
-        "app1: a deployment of alice@ops1 is under way since 2026-01-15T09:00:00Z (process 100 on ops1; "
-        "/run/app.lock): wait for it, or, if you are certain that it runs no more, take the lock from it by "
-        "-e app_node_break_lock=true."
+        "app1: a deployment of alice@ops1 is under way since 2026-01-15T09:00:00Z, for 12 minutes (process "
+        "100 on ops1; /run/app.lock): wait for it, or, if you are certain that it runs no more, take the "
+        "lock from it by -e break_it=true."
     )
     assert caught.value.details == {"held_by": ALICE.as_dict()}
 
@@ -80,7 +84,9 @@ HOLDERS = st.sampled_from([ALICE, LATER, BOB])
 
 @given(
     st.builds(replace, st.just(FREE), holder=st.none() | HOLDERS),
-    st.builds(Wanted, HOLDERS, st.booleans(), st.booleans(), st.none() | HOLDERS),
+    st.builds(
+        Wanted, HOLDERS, st.sampled_from(["held", "left"]), st.booleans(), st.just(""), st.none() | HOLDERS
+    ),
 )
 def test_afterwards_nothing_is_left_to_do(state: State, wanted: Wanted) -> None:
     try:
@@ -90,7 +96,28 @@ def test_afterwards_nothing_is_left_to_do(state: State, wanted: Wanted) -> None:
     reached = simulate(state, steps)
     assert plan(reached, wanted) == ()
     ours = reached.holder is not None and reached.holder.is_run(wanted.run)
-    assert ours == wanted.held
+    assert ours == (wanted.state == "held")
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("2026-01-15T09:01:59Z", "119 seconds"),
+        ("2026-01-15T09:02:00Z", "2 minutes"),
+        ("2026-01-15T10:59:00Z", "119 minutes"),
+        ("2026-01-15T21:00:00Z", "12 hours"),
+        ("2026-01-18T09:00:00Z", "3 days"),
+        ("2026-01-15T08:59:00Z", "0 seconds"),
+        ("yesterday", "who knows how long"),
+    ],
+)
+def test_an_age_is_said_in_words(now: str, said: str) -> None:
+    assert age(ALICE.since, now) == said
+
+
+def test_who_has_no_word_for_it_is_told_of_the_file() -> None:
+    with pytest.raises(Refusal, match=r"it runs no more, remove /run/app\.lock\.$"):
+        plan(HERS, Wanted(BOB, "held", False))
 
 
 @pytest.fixture
@@ -120,5 +147,5 @@ def test_of_two_at_the_same_moment_one_is_refused(lock: LockFile, tmp_path: Path
 @pytest.mark.parametrize("content", ["", "{}", "[]", "alice", '{"name": "alice"}'])
 def test_what_is_no_lock_is_refused(lock: LockFile, tmp_path: Path, content: str) -> None:
     (tmp_path / "app.lock").write_text(content)
-    with pytest.raises(Refusal, match=r"app\.lock is no lock that deploy_lock wrote"):
+    with pytest.raises(Refusal, match=r"app\.lock is no lock that run_lock wrote"):
         lock.observe()

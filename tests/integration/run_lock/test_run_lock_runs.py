@@ -24,9 +24,10 @@ PLAYBOOK = """
   gather_facts: false
   tasks:
     - name: Take the lock
-      payaid.scaling.deploy_lock:
+      payaid.scaling.run_lock:
         path: "{{ folder }}/app.lock"
         holder: "{{ holder }}"
+        what: deployment
         break: "{{ break_it | default(false) }}"
 
     - name: Say so
@@ -42,10 +43,32 @@ PLAYBOOK = """
       when: slow | default(false)
 
     - name: Leave it
-      payaid.scaling.deploy_lock:
+      payaid.scaling.run_lock:
         path: "{{ folder }}/app.lock"
         holder: "{{ holder }}"
         state: left
+"""
+
+ASK = """
+- name: Ask
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Read the lock
+      payaid.scaling.run_lock:
+        path: "{{ folder }}/app.lock"
+        holder: nobody
+        state: read
+      register: lock
+
+    - name: Keep what it says
+      ansible.builtin.copy:
+        content: "{{ __told | to_json }}"
+        dest: "{{ folder }}/answer"
+        mode: "0644"
+      vars:
+        __told: "{{ {'by': lock.held_by.name | default(''), 'ended': lock.ended | default(none)} }}"
 """
 
 
@@ -56,13 +79,14 @@ class Runs:
         self.folder = folder
         self.begun: list[subprocess.Popen[str]] = []
         (folder / "deploy.yml").write_text(PLAYBOOK)
+        (folder / "ask.yml").write_text(ASK)
 
-    def begin(self, holder: str, **more: Any) -> subprocess.Popen[str]:
+    def begin(self, holder: str, playbook: str = "deploy.yml", **more: Any) -> subprocess.Popen[str]:
         given = json.dumps({"folder": str(self.folder), "holder": holder, **more})
         run = subprocess.Popen(  # noqa: S603  # the tests' own playbook
             [
                 str(Path(sys.executable).with_name("ansible-playbook")),
-                str(self.folder / "deploy.yml"),
+                str(self.folder / playbook),
                 f"--extra-vars={given}",
             ],
             env=os.environ | {"ANSIBLE_NOCOLOR": "1", "NO_COLOR": "1"},
@@ -88,6 +112,13 @@ class Runs:
             assert run.poll() is None
             time.sleep(0.1)
         return run
+
+    def ask(self) -> dict[str, Any]:
+        """Return what a run is told that only reads the lock."""
+        status, said = self.whole("", playbook="ask.yml")
+        assert status == 0, said
+        answer: dict[str, Any] = json.loads((self.folder / "answer").read_text())
+        return answer
 
     def holder(self) -> str | None:
         file = self.folder / "app.lock"
@@ -138,3 +169,16 @@ def test_the_lock_of_another_computer_is_taken_only_knowingly(runs: Runs) -> Non
     assert runs.holder() == "alice"
     assert runs.whole("bob", break_it=True)[0] == 0
     assert runs.holder() is None
+
+
+def test_who_holds_it_can_be_read_and_whether_that_run_has_ended(runs: Runs) -> None:
+    assert runs.ask() == {"by": "", "ended": None}
+    first = runs.hold("alice")
+    assert runs.ask() == {"by": "alice", "ended": False}
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert runs.ask() == {"by": "alice", "ended": True}
+    file = runs.folder / "app.lock"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"computer": "awx-7/boot/space"}))
+    assert runs.ask() == {"by": "alice", "ended": None}
+    assert runs.holder() == "alice"

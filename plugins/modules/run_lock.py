@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: deploy_lock
-short_description: Keeps a second deployment out while one is under way
+module: run_lock
+short_description: Keeps a second run out while one is under way
 version_added: 0.1.0
 author: The payaid.scaling maintainers (@payaid)
 description:
-  - Writes a file on the host that says who deploys. Whoever comes second is refused, and told who holds the
+  - Writes a file on the host that says who does what. Whoever comes second is refused, and told who holds the
     lock and since when.
   - The lock belongs to one run of C(ansible-playbook). Where that run was started on this controller and has
     ended, killed for example, the next run takes the lock over by itself. Of a run on another computer nobody
@@ -26,18 +26,28 @@ options:
     type: path
     required: true
   holder:
-    description: Who deploys, for people to read.
+    description: Who does it, for people to read.
     type: str
     required: true
-  state:
-    description: Whether the lock is to be held or left.
+  what:
+    description: What is done meanwhile, for people to read.
     type: str
-    choices: [held, left]
+    default: run
+  state:
+    description: Whether the lock is to be held or left. With V(read) it is only told who holds it.
+    type: str
+    choices: [held, left, read]
     default: held
   break:
-    description: Take it from whoever holds it. Two deployments at once leave the platform on two releases.
+    description: Take it from whoever holds it. Two runs at once leave the platform with a part of each.
     type: bool
     default: false
+  override:
+    description: >-
+      How people say that they mean O(break), for the sentence that refuses. Without it they are told to
+      remove the file.
+    type: str
+    default: ""
   run:
     description: >-
       The run of Ansible, and another one that has ended. The action plugin fills this in; leave it out.
@@ -46,12 +56,15 @@ options:
 
 EXAMPLES = r"""
 - name: Let nobody else deploy meanwhile
-  payaid.scaling.deploy_lock:
+  payaid.scaling.run_lock:
     path: /run/payaid-app.lock
     holder: alice@ops1
+    what: deployment
+    break: "{{ break_lock | default(false) | bool }}"
+    override: -e break_lock=true
 
 - name: Leave it again
-  payaid.scaling.deploy_lock:
+  payaid.scaling.run_lock:
     path: /run/payaid-app.lock
     holder: alice@ops1
     state: left
@@ -69,11 +82,18 @@ held_by:
   returned: when somebody does
   type: dict
   contains:
-    name: {description: Who deploys., type: str}
+    name: {description: Who it is., type: str}
     since: {description: When the lock was taken., type: str, sample: "2026-01-15T09:00:00Z"}
+    what: {description: What is done meanwhile., type: str, sample: deployment}
     computer: {description: Where Ansible runs., type: str}
     process: {description: Number of its process there., type: int}
     started: {description: When that process was started in ticks of its system., type: str}
+ended:
+  description: >-
+    Whether that run has ended without leaving the lock. Only known of runs that were started where this one
+    was.
+  returned: with O(state=read), when somebody holds it and it can be known
+  type: bool
 """
 
 from datetime import UTC, datetime
@@ -86,8 +106,10 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import conver
 ARGUMENTS = {
     "path": {"type": "path", "required": True},
     "holder": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["held", "left"], "default": "held"},
+    "what": {"type": "str", "default": "run"},
+    "state": {"type": "str", "choices": ["held", "left", "read"], "default": "held"},
     "break": {"type": "bool", "default": False},
+    "override": {"type": "str", "default": ""},
     "run": {"type": "dict"},
 }
 
@@ -98,10 +120,19 @@ def main() -> None:
     run, now = given["run"] or {}, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     wanted = Wanted(
         run=Holder.from_dict(
-            {"computer": "", "process": 0, "started": "", **run, "name": given["holder"], "since": now}
+            {
+                "computer": "",
+                "process": 0,
+                "started": "",
+                **run,
+                "name": given["holder"],
+                "since": now,
+                "what": given["what"],
+            }
         ),
-        held=given["state"] == "held",
+        state=given["state"],
         by_force=given["break"],
+        override=given["override"],
         ended=Holder.from_dict(run["ended"]) if run.get("ended") else None,
     )
     with refusing(module):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, The payaid.scaling maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells the module deploy_lock which run of Ansible it works for, and which other run has ended."""
+"""Tells the module run_lock which run of Ansible it works for, and which other run has ended."""
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ class ActionModule(ActionBase):
         held_by = result.get("held_by")
         if result.get("failed") and held_by and self._has_ended(held_by):
             result = self._ask({**this_run, "ended": held_by}, task_vars)
+        elif self._task.args.get("state") == "read" and held_by and held_by["computer"] == computer():
+            result["ended"] = self._has_ended(held_by)
         return result
 
     def _ask(self, run: Mapping[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
