@@ -36,6 +36,8 @@ PORTS = (3000, 3001)
 # Requests a second: what a computer carries beside Ansible, of which a slow one has little left.
 RATE = float(os.environ.get("EDGE_RATE", "60"))
 SOCKETS = 4
+# s; the balancer's own, and then a slow answer of another process.
+CLIENT_TIMEOUT = 20
 BEFORE, AFTER = 2.0, 3.0  # s of traffic with nothing done, at either end
 
 
@@ -122,6 +124,10 @@ class Edge:
             for port in PORTS
         }
 
+    def nodes(self) -> set[str]:
+        """Return the nodes that answer, as a client sees them."""
+        return {str(self.ask(f"https://{self.address}/api/whoami").json()["node"]) for _time in range(50)}
+
     # -- what clients see
 
     def well(self) -> bool:
@@ -151,7 +157,8 @@ class Edge:
         """
         folder = self.rows.parent / "traffic"
         target = f"https://{self.address}"
-        with Traffic(target, folder, f"--sockets={SOCKETS}", ca=self.authority, rate=RATE) as traffic:
+        words = (f"--sockets={SOCKETS}", f"--timeout={CLIENT_TIMEOUT}")
+        with Traffic(target, folder, *words, ca=self.authority, rate=RATE) as traffic:
             time.sleep(BEFORE)
             one = Trial(traffic, traffic.mark(what))
             yield one

@@ -79,11 +79,10 @@ def test_scaled_out_and_in(edge: Edge) -> None:
     (serving,) = edge.serve("app1", "app2")
     with edge.trial("from two app nodes to five, and back", planned=True) as trial:
         edge.release(serving, SCALE, app_nodes_active=5)
-        nodes = {edge.ask(f"https://{edge.address}/api/whoami").json()["node"] for _time in range(100)}
-        assert nodes == {"app1", "app2", "app3", "app4", "app5"}
+        # A process that was just started has more in hand than others for a while, and so gets less.
+        edge.soon(lambda: edge.nodes() == {"app1", "app2", "app3", "app4", "app5"}, 60)
         edge.release(serving, SCALE, app_nodes_active=2)
-        nodes = {edge.ask(f"https://{edge.address}/api/whoami").json()["node"] for _time in range(50)}
-        assert nodes == {"app1", "app2"}
+        assert edge.nodes() == {"app1", "app2"}
     unnoticed(trial.report)
 
 
