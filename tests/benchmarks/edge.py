@@ -30,6 +30,7 @@ NETWORK = SUBNET.rsplit(".", 1)[0]
 BALANCER = f"https://{NETWORK}.11"
 PROCESSES = [f"http://{NETWORK}.{node}:{port}" for node in (21, 22, 23) for port in (3000, 3001)]
 ROUNDS, SECONDS, CONNECTIONS = 3, 15, 48
+PATIENCE = 10  # s; processes that were just started are slow, all at once the more so
 CLIENTS, RAMP, HOLD = 10_000, 90, 90
 SHARE = 0.5  # of what the processes can do at most, for the clients that stay connected
 
@@ -47,7 +48,9 @@ def run(*argv: str, **more: str) -> str:
 def playbook(name: str, *words: str) -> float:
     began = time.monotonic()
     run(str(BIN / "ansible-playbook"), "-i", INVENTORY, name, *words)
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    say(f"{took:.1f} s for {name}")
+    return took
 
 
 def throughput(urls: list[str]) -> float:
@@ -55,7 +58,10 @@ def throughput(urls: list[str]) -> float:
     each = str(CONNECTIONS // len(urls))
     running = [
         subprocess.Popen(  # noqa: S603  # ours
-            ["wrk", "-t1", f"-c{each}", f"-d{SECONDS}s", "-HX-Tenant-ID: benchmark", f"{url}/api/contacts"],  # noqa: S607
+            [
+                *("wrk", "-t1", f"-c{each}", f"-d{SECONDS}s", f"--timeout={PATIENCE}s"),
+                *("-HX-Tenant-ID: benchmark", f"{url}/api/contacts"),
+            ],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -67,7 +73,13 @@ def throughput(urls: list[str]) -> float:
         if one.returncode or "Non-2xx" in said or "Socket errors" in said:
             sys.exit(f"wrk failed:\n{said}")
         total += float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
+    say(f"{total:.0f}/s from {', '.join(urls)}")
     return total
+
+
+def say(what: str) -> None:
+    """Show what is measured while it is: the table comes at the end, and not after a failure."""
+    print(what, file=sys.stderr, flush=True)
 
 
 def hold(rate: float) -> dict[str, float]:
