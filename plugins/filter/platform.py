@@ -9,6 +9,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from ansible.errors import AnsibleError
@@ -66,21 +67,29 @@ def platform_hosts(groups: Groups) -> list[str]:
     return list(dict.fromkeys(host for group in MACHINE_GROUPS for host in groups.get(group) or ()))
 
 
-def topology_problems(groups: Groups, hostvars: HostVars) -> list[str]:
-    """Return a sentence for each thing that makes the inventory impossible; none when it is a platform."""
+def topology_problems(
+    groups: Groups, hostvars: HostVars, has: Mapping[str, bool] = MappingProxyType({})
+) -> list[str]:
+    """Return a sentence for each thing that makes the inventory impossible; none when it is a platform.
+
+    What a week of the rollout does not have yet has no problems.
+    """
     problems = [
         f"The group {group} is empty: list at least one {what} in the inventory."
         for group, what in NEEDED_GROUPS.items()
-        if not groups.get(group)
+        if not groups.get(group) and (group != "load_balancers" or has.get("load_balancer", True))
     ]
     problems += _primary_problems(groups)
     problems += _synchrony_problems(groups, hostvars)
     problems += _backup_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
-    problems += _virtual_ip_problems(groups, hostvars)
+    if has.get("virtual_ip", True):
+        problems += _virtual_ip_problems(groups, hostvars)
     problems += _mode_problems(groups, hostvars)
-    problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
-    problems += _connection_problems(groups, hostvars)
+    if has.get("redis_cluster", True):
+        problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
+    if has.get("pooler", True):
+        problems += _connection_problems(groups, hostvars)
     problems += _pool_problems(groups, hostvars)
     problems += _tls_problems(groups, hostvars)
     problems += _secret_problems(platform_hosts(groups), hostvars)

@@ -11,6 +11,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.plugin_utils._rollout.machines import short_of
+
 from .figures import Figures, RefusedError
 from .model import KINDS, Platform, Pools, refuse_connections
 from .states import State
@@ -41,13 +43,9 @@ def active(groups: Groups, hostvars: HostVars, state: State) -> dict[str, list[s
     if not wanted.isdecimal() or not 1 <= int(wanted) <= len(nodes):
         raise RefusedError(f"app_nodes_active={wanted}: give a number from 1 to {len(nodes)}.")
     hosts["app_nodes"] = nodes[: int(wanted)]
+    if sentence := short_of(groups, state):
+        raise RefusedError(sentence)
     for kind in KINDS:
-        listed = len(groups.get(kind) or ())
-        if (least := state.needs.get(kind, 0)) > listed:
-            raise RefusedError(
-                f"{state.name} needs {least} of the group {kind}, and the inventory lists {listed}: add "
-                "machines to it."
-            )
         hosts[kind] = hosts[kind][: state.uses.get(kind, len(hosts[kind]))]
     return hosts
 

@@ -388,6 +388,22 @@ class Sealed(dict[str, Any]):
         return super().get(key, default)
 
 
+@pytest.mark.parametrize(
+    ("changes", "feature"),
+    [
+        ([group("load_balancers")], "load_balancer"),
+        ([group("redis_nodes", "redis1")], "redis_cluster"),
+        ([variable("platform_virtual_ip", "10.0.0.99")], "virtual_ip"),
+        ([variable("platform_pool_size", 500)], "pooler"),
+    ],
+)
+def test_what_a_week_does_not_have_is_no_problem(changes: list[Change], feature: str) -> None:
+    given = inventory(*changes)
+    assert topology_problems(given.groups, given.hostvars) != []
+    assert topology_problems(given.groups, given.hostvars, {feature: True}) != []
+    assert topology_problems(given.groups, given.hostvars, {feature: False}) == []
+
+
 def test_a_secret_without_its_vault_password_is_said_to_be() -> None:
     given = inventory()
     assert topology_problems(given.groups, given.hostvars | {"lb1": Sealed(given.hostvars["lb1"])}) == [
