@@ -124,8 +124,8 @@ faults: setup-test app ## Change and break the edge under constant traffic and w
 
 .PHONY: molecule-all
 molecule-all: setup-test app ## Every scenario on Debian 13 and 12
-	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS)
-	@LAB_DEBIAN=12 $(MOLECULE) $(ROLE_SCENARIOS) platform
+	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS) weeks
+	@LAB_DEBIAN=12 $(MOLECULE) $(ROLE_SCENARIOS) platform weeks
 
 .PHONY: benchmark
 benchmark: setup ## Time demo, site and an unchanged second run, as a table

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A platform that goes through the weeks, and the traffic that never stops meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.payaid.scaling.tests.traffic.process import Traffic
+
+if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
+
+MACHINES = ("lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3")
+# Requests a second: what a computer carries beside Ansible, of which a slow one has little left.
+RATE = float(os.environ.get("WEEKS_RATE", "30"))
+LEDGER = "/var/lib/payaid/ledger.jsonl"
+WEEKS = {0: "week0_baseline", 1: "week1_load_balancer", 2: "week2_read_replica"}
+
+
+@dataclass
+class Rollout:
+    """The machines of this scenario, and the playbooks of the weeks."""
+
+    machines: Machines
+    ask: Asking
+    play: Playbooks
+    soon: Patience
+    addresses: dict[str, str]
+    state: Path
+
+    @property
+    def authority(self) -> Path:
+        return self.state / "web-ca" / "ca.crt"
+
+    @property
+    def edge(self) -> str:
+        self.ask.certificate = self.authority.read_text()
+        return f"https://{self.addresses['lb1']}"
+
+    @property
+    def server(self) -> str:
+        """Return where the single server of week 0 is asked."""
+        return f"http://{self.addresses['app1']}:3000"
+
+    def run(self, name: str, command: str, *words: str) -> str:
+        return str(self.machines(name).check_output(command, *words))
+
+    def psql(self, query: str) -> str:
+        return self.run("pg1", "cd / && sudo -u postgres psql -XAtq -v ON_ERROR_STOP=1 -d app -c %s", query)
+
+    def week(self, number: int, **how: Any) -> str:
+        return " ".join(self.play(f"playbooks/{WEEKS[number]}.yml", **how).split())
+
+    def back(self, number: int, **how: Any) -> str:
+        return " ".join(self.play("playbooks/rollback.yml", rollout_week=number, **how).split())
+
+    def ledger(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.run(name, f"cat {LEDGER}").splitlines()]
+
+    @contextmanager
+    def without_ledger(self, *names: str) -> Iterator[None]:
+        """Have these machines know of nothing."""
+        for name in names:
+            self.run(name, f"mv {LEDGER} {LEDGER}.away")
+        try:
+            yield
+        finally:
+            for name in names:
+                self.run(name, f"mv {LEDGER}.away {LEDGER}")
+
+    def done(self, name: str = "pg1") -> list[str]:
+        """Return what a machine's ledger says, as `1 verified`."""
+        return [f"{entry['week']} {entry['outcome']}" for entry in self.ledger(name)]
+
+    def nodes(self, url: str) -> set[str]:
+        """Return who answers."""
+        return {str(self.ask(f"{url}/api/whoami").json()["node"]) for _time in range(30)}
+
+    @contextmanager
+    def traffic(self, target: str) -> Iterator[None]:
+        """Have clients ask all the time: nothing may fail, and every write that was acknowledged be there."""
+        folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "traffic"
+        ca = self.authority if target.startswith("https") else None
+        with Traffic(target, folder, ca=ca, rate=RATE) as traffic:
+            began = traffic.mark("begin")
+            yield
+            report = traffic.report(began)
+            traffic.stop()
+        print(f"{report.sent} requests, {report.longest:.2f} s at the most")
+        assert report.failures == ()
+        assert report.sent > RATE
+        verdict = traffic.verify(self.psql)
+        assert verdict.good, verdict
+
+
+@pytest.fixture(scope="session")
+def rollout(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience) -> Rollout:
+    variables = {name: machines(name).ansible.get_variables() for name in MACHINES}
+    return Rollout(
+        machines,
+        ask,
+        playbooks,
+        soon,
+        {name: str(each["ansible_host"]) for name, each in variables.items()},
+        Path(variables["lb1"]["ansible_ssh_private_key_file"]).parent,
+    )
