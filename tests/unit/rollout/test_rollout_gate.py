@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,21 @@ def first_hosts(playbook: str) -> str:
 @pytest.mark.parametrize("playbook", sorted(path.name for path in (ROOT / "playbooks").glob("*.yml")))
 def test_no_playbook_begins_where_the_week_of_the_inventory_is_not_known(playbook: str) -> None:
     assert first_hosts(playbook) == "localhost"
+
+
+# The lab's own, what reads the inventory as a whole, and what decides.
+WHOLE = {"lab_up.yml", "lab_down.yml", "lab_status.yml", "plan.yml", "machines.yml", "rollout_begin.yml"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted((ROOT / "playbooks").rglob("*.yml")) if path.name not in WHOLE | {"weeks.yml"}],
+    ids=lambda path: path.name,
+)
+def test_no_playbook_takes_machines_that_the_week_does_not_have(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"\bgroups(\[|\.| \|)", text)
+    assert not re.search(r"^  hosts: (?!localhost$|redis_retired$|\")", text, re.MULTILINE)
 
 
 def test_an_inventory_that_cannot_carry_a_week_is_told() -> None:
