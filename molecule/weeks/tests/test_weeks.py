@@ -11,6 +11,8 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from .conftest import Rollout
 
@@ -50,6 +52,13 @@ def test_a_week_is_not_passed_over(rollout: Rollout) -> None:
     assert "Nothing was changed." in said
     assert not rollout.machines("lb1").file("/etc/nginx").exists
     assert rollout.done() == ["0 begun", "0 verified"]
+
+
+@pytest.mark.parametrize("playbook", ["site", "release", "redis"])
+def test_a_run_that_is_not_told_the_week_does_not_end_it(rollout: Rollout, playbook: str) -> None:
+    said = " ".join(rollout.play(f"playbooks/{playbook}.yml", fails=True).split())
+    assert "app1: the platform is in week 0 of the rollout, and rollout_week is not set" in said
+    assert environment(rollout, "app1")["REDIS_MODE"] == "standalone"
 
 
 def test_a_platform_that_serves_without_a_ledger_is_not_made_one_server(rollout: Rollout) -> None:
