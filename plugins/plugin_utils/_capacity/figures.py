@@ -26,6 +26,10 @@ class TooSmallError(RefusedError):
     """A phase that cannot carry the load. The next one may."""
 
 
+class PoolTooSmallError(RefusedError):
+    """App nodes whose pools cannot carry the load. Of more nodes the loss of one takes a smaller share."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One number: its default, what it may be, and where the default comes from."""

@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from .figures import Figures, RefusedError, TooSmallError, assumptions
+from .figures import Figures, PoolTooSmallError, RefusedError, TooSmallError, assumptions
 from .model import KINDS, Platform, Pools, limits, refuse_connections, rounded_up
 from .report import report
 from .states import PHASES, State
@@ -56,9 +56,11 @@ def states(given: Iterable[State], figures: Figures) -> list[dict[str, Any]]:
 
 def nearest(state: State, figures: Figures) -> Platform:
     """Return the platform of a state, with as many machines as the load needs within its bounds."""
-    return _platform(
-        state, figures, {kind: state.within(kind, n) for kind, n in wanted(state, figures).items()}
-    )
+    return _bounded(state, wanted(state, figures), figures)
+
+
+def _bounded(state: State, needed: Mapping[str, int], figures: Figures) -> Platform:
+    return _platform(state, figures, {kind: state.within(kind, n) for kind, n in needed.items()})
 
 
 def fitting(state: State, figures: Figures) -> Platform:
@@ -73,14 +75,35 @@ def fitting(state: State, figures: Figures) -> Platform:
                 f"phase={min(state.phase + 1, 4)}, or leave phase out."
             )
     try:
-        platform = nearest(state, figures)
-        _refuse_waits(platform, figures)
+        return _with_pools(state, needed, figures)
     except RefusedError as refusal:
         if state.pooler:
             raise
         # A phase without PgBouncer runs out of what the next one has enough of.
         raise TooSmallError(str(refusal)) from refusal
-    return platform
+
+
+def _with_pools(state: State, needed: Mapping[str, int], figures: Figures) -> Platform:
+    """Return the platform with the fewest app nodes whose pools, too, carry the load.
+
+    Pools share what the database takes, so more nodes are more pools, smaller ones, and a loss takes less of
+    all connections.
+    """
+    nodes, first = needed["app_nodes"], None
+    while True:
+        try:
+            platform = _bounded(state, {**needed, "app_nodes": nodes}, figures)
+            _refuse_waits(platform, figures)
+        except PoolTooSmallError as refusal:
+            first = first or refusal
+        except RefusedError as refusal:
+            # For the pools of so many no connection is left.
+            raise first or refusal from None
+        else:
+            return platform
+        nodes += 1
+        if "pool_size" in figures.given or state.within("app_nodes", nodes) < nodes:
+            raise first
 
 
 def wanted(state: State, figures: Figures) -> dict[str, int]:
@@ -201,7 +224,7 @@ def _refuse_waits(platform: Platform, figures: Figures) -> None:
         bigger = ceil(size * load / carried)
         both = 1 if platform.count("postgres_replicas") else 2
         needed = bigger * nodes * both + figures.whole("connections_kept")
-        raise RefusedError(
+        raise PoolTooSmallError(
             f"pool_size={size} is too small for {users}, which hold {bigger} connections of a pool at once: "
             f"give pool_size={bigger} with pool_reserve=0 and max_connections={needed} or more, or "
             "query_time as you have measured it."

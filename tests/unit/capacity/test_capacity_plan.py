@@ -186,6 +186,15 @@ def test_a_phase_that_cannot_be_says_why() -> None:
     assert "impossible" not in last
 
 
+def test_a_pool_that_is_too_small_is_mended_by_another_node() -> None:
+    # Of two nodes half of the connections are lost with one of them, of three a third.
+    tight = {"throughput_per_process": 68, "processes_per_node": 16, "headroom": 0.8, "think_time": 25}
+    tight |= {"reads_share": 0, "cache_hit_rate": 0, "query_time": 46, "max_connections": 175}
+    told = plan(figures_of(tight | {"queries_per_database": 2001, "users": 5435}))
+    assert told["nodes"]["app_nodes"] == 3
+    assert told["enough_one_lost"]
+
+
 REFUSALS: list[tuple[Any, str]] = [
     ({"users": 0}, "users=0: give a whole number of 1 or more (users)."),
     ({"users": -5}, "users=-5: give a whole number of 1 or more (users)."),
@@ -371,7 +380,23 @@ def test_nothing_is_bought_for_nothing(chosen: Told, users: int) -> None:
     free = 1 - Fraction(str(chosen["headroom"]))
     fewer = told["nodes"]["app_nodes"] - chosen["spare_nodes"] - 1
     carried = fewer * chosen["processes_per_node"] * chosen["throughput_per_process"] * free
-    assert carried < load or told["nodes"]["app_nodes"] == 5  # the least of the blueprint's fourth phase
+    assert (
+        carried < load
+        or told["nodes"]["app_nodes"] == 5  # the least of the blueprint's fourth phase
+        or pools_carry(told["nodes"]["app_nodes"] - 1, chosen) < load
+    )
+
+
+def pools_carry(nodes: int, chosen: Told) -> Fraction:
+    """Return the load that the pools of a phase with replicas carry, with as many nodes lost as may be."""
+    reads = Fraction(str(chosen["reads_share"])) * (1 - Fraction(str(chosen["cache_hit_rate"])))
+    share = max(reads, 1 - Fraction(str(chosen["reads_share"])))
+    size, reserve, room = 50, 20, (chosen["max_connections"] - 10) // nodes
+    if size + reserve > room:
+        size = room - room * reserve // (size + reserve)
+    left = max(nodes - chosen["spare_nodes"], 1)
+    free = 1 - Fraction(str(chosen["headroom"]))
+    return Fraction(size * left * 1000, chosen["query_time"]) * free / share
 
 
 @given(figures(), USERS)
