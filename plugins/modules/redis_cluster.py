@@ -49,6 +49,8 @@ options:
       - All nodes of the cluster. Their order has no meaning.
       - The number of masters is the number of nodes divided by O(replicas) plus one, rounded down, and at
         least 3.
+      - A single node with O(replicas=0) is a cluster too. It serves every slot, and survives nothing; what it
+        is for is to grow later, with its keys and under its clients, and to be gone back to.
     type: list
     elements: dict
     required: true

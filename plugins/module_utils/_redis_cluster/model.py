@@ -112,13 +112,19 @@ class Desired:
         self._check_weights()
         self._check_roles()
 
+    @property
+    def least_masters(self) -> int:
+        """One node may be a cluster by itself, whose loss is the loss of all; two would not survive more."""
+        return 1 if len(self.nodes) == 1 else MIN_MASTERS
+
     def _check_size(self) -> None:
         listed, least = len(self.nodes), MIN_MASTERS * (self.replicas + 1)
-        if listed < least:
+        if listed < self.least_masters * (self.replicas + 1):
             fewer = f" or set replicas={listed // MIN_MASTERS - 1}" if listed >= MIN_MASTERS else ""
+            alone = ", or a single one with replicas=0" if listed == 1 else ""
             raise Refusal(
-                f"replicas={self.replicas} needs at least {least} nodes, {listed} are listed: list "
-                f"{least - listed} more{fewer} (a cluster has at least {MIN_MASTERS} masters).",
+                f"replicas={self.replicas} needs at least {least} nodes, {listed} {_are(listed)} listed: "
+                f"list {least - listed} more{fewer} (a cluster has at least {MIN_MASTERS} masters{alone}).",
                 needed=least,
                 listed=listed,
             )
@@ -135,12 +141,12 @@ class Desired:
                 )
 
     def _check_roles(self) -> None:
-        if self.masters < MIN_MASTERS:
+        if self.masters < self.least_masters:
             held = [node.addr for node in self.nodes if node.drained or node.role == "replica"]
             raise Refusal(
                 f"Only {self.masters} of {len(self.nodes)} nodes may be masters, and a cluster has at least "
-                f"{MIN_MASTERS}: give {held[0]} a weight above 0 and a role other than replica, or list "
-                "more nodes.",
+                f"{self.least_masters}: give {held[0]} a weight above 0 and a role other than replica, or "
+                "list more nodes.",
                 held=held,
             )
         if len(fixed := [node.addr for node in self.nodes if node.role == "master"]) > self.masters:
@@ -149,6 +155,10 @@ class Desired:
                 f"replicas={self.replicas} make {self.masters} masters: set role=auto on {fixed[-1]}.",
                 masters=fixed,
             )
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def check_node(node: Listed) -> None:
@@ -296,6 +306,11 @@ class Node:
         return len(self.knows) == 1
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether it serves every slot, as a cluster of one node does."""
+        return self.me.slots == ((0, SLOTS - 1),)
+
+    @cached_property
     def order(self) -> tuple[int, int, str, int]:
         try:
             parsed = ipaddress.ip_address(self.ip)
@@ -354,12 +369,12 @@ class Cluster:
 
     @cached_property
     def members(self) -> tuple[Node, ...]:
-        """Nodes that know others."""
-        return tuple(node for node in self.up if not node.alone)
+        """Nodes that know others, or need none."""
+        return tuple(node for node in self.up if not node.alone or node.whole)
 
     @cached_property
     def singles(self) -> tuple[Node, ...]:
-        return tuple(node for node in self.up if node.alone)
+        return tuple(node for node in self.up if node.alone and not node.whole)
 
     @cached_property
     def owners(self) -> tuple[Node, ...]:

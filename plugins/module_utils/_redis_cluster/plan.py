@@ -95,7 +95,8 @@ def _epochs(draft: Draft) -> None:
     """Redis takes an epoch only from a node that knows no other; those that met sort it out themselves."""
     # In a new cluster in their order, in one that has a history after all others.
     highest = max((peer.epoch for node in draft.state.members for peer in node.view), default=0)
-    for number, node in enumerate(draft.state.singles, start=1):
+    alone = [node for node in draft.state.up if node.alone and not (node.whole and node.me.epoch)]
+    for number, node in enumerate(alone, start=1):
         if node.me.epoch == 0:
             draft.do(SetEpoch(node.addr, highest + number))
 

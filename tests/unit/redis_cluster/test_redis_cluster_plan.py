@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.plan
 from ansible_collections.payaid.scaling.plugins.module_utils._redis_cluster.report import rows
 
 from .states import (
+    PAIRS,
     after,
     alter,
     desired,
@@ -30,6 +32,9 @@ from .states import (
     empty,
     failed_over,
     forgets,
+    found,
+    grown,
+    listing,
     node,
     peer,
     slots,
@@ -62,6 +67,10 @@ IGNORE: dict[str, Any] = {"unlisted": "ignore"}
 
 def actions(cluster: Cluster, wanted: Desired) -> list[str]:
     return [step.describe() for step in plan(cluster, wanted)]
+
+
+ALONE = ["Assign slots 0-16383 to n1:6379", "Set the configuration epoch of n1:6379 to 1"]
+ONE_OF_SIX = listing(PAIRS, [1], replicas=0, unlisted="remove")
 
 
 STEPS: dict[str, tuple[Any, ...]] = {
@@ -99,10 +108,37 @@ STEPS: dict[str, tuple[Any, ...]] = {
     ),
     "a joined node down": (alter(after(10), down(2)), WANTED, REPLICAS[:2]),
     "stale slots": (alter(empty(), slots(2, ((0, 99),))), WANTED, [STALE.format("0-99"), *CREATE]),
-    "whole cluster of one": (
-        alter(empty(), slots(2, ((0, 16383),))),
-        WANTED,
-        [STALE.format("0-16383"), *CREATE],
+    "one node alone": (empty("a"), desired("a", replicas=0), ALONE),
+    "one node alone, without its slots": (
+        alter(after(None, "a", replicas=0), slots(1, ())),
+        desired("a", replicas=0),
+        ALONE[:1],
+    ),
+    "one node alone, healthy": (
+        alter(after(None, "a", replicas=0), node(1, keys=9)),
+        desired("a", replicas=0),
+        [],
+    ),
+    "three of one": (
+        alter(grown("bc", "a", replicas=0), node(1, keys=9)),
+        desired("abc", replicas=0),
+        [
+            "Set the configuration epoch of n2:6379 to 2",
+            "Set the configuration epoch of n3:6379 to 3",
+            "Join n2:6379, n3:6379 to the cluster of n1:6379",
+            "Move 5461 slots (0-5460) from n1:6379 to n2:6379; 5461 slots (5461-10921) from n1:6379 to "
+            "n3:6379",
+        ],
+    ),
+    "one of six, whose master is another": (
+        found(alter(failed_over(after()), node(2, keys=9)), ONE_OF_SIX),
+        ONE_OF_SIX,
+        [
+            "Make n1:6379 master in place of n4:6379",
+            "Move 5462 slots (5461-10922) from n3:6379 to n1:6379; 5461 slots (10923-16383) from n5:6379 to "
+            "n1:6379",
+            *(f"Remove n{number}:6379 from the cluster and reset it" for number in (2, 4, 6, 3, 5)),
+        ],
     ),
     "slots twice": (alter(after(3), slots(2, FIRST)), WANTED, [STALE.format("0-5460"), *CREATE[3:]]),
     "one replica too few": (
@@ -140,6 +176,27 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
         empty("ab"),
         desired("ab", replicas=0),
         "replicas=0 needs at least 3 nodes, 2 are listed: list 1 more (",
+    ),
+    "one node with a replica": (
+        empty("a"),
+        desired("a"),
+        "replicas=1 needs at least 6 nodes, 1 is listed: list 5 more (a cluster has at least 3 masters, or a "
+        "single one with replicas=0).",
+    ),
+    "one node that may not be a master": (
+        empty("a"),
+        Desired((replace(desired("a").nodes[0], role="replica"),), replicas=0),
+        "Only 0 of 1 nodes may be masters, and a cluster has at least 1: give n1:6379 a weight above 0",
+    ),
+    "two clusters of one": (
+        alter(empty(), slots(1, ((0, 16383),)), slots(2, ((0, 16383),))),
+        WANTED,
+        "Node n2:6379 belongs to another cluster than node n1:6379",
+    ),
+    "down to one, not asked for": (
+        found(after(), listing(PAIRS, [1], replicas=0)),
+        listing(PAIRS, [1], replicas=0),
+        "Member 10.0.0.2:6379 (id id2) is not listed in nodes",
     ),
     "negative": (empty(), desired(replicas=-1), "replicas=-1 is below zero"),
     "twice": (empty(), Desired(WANTED.nodes + WANTED.nodes[:1]), "Node n1:6379 is listed twice"),

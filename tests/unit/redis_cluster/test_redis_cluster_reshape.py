@@ -101,8 +101,22 @@ def partly(cluster: Cluster, step: MoveSlots, done: Sequence[float]) -> Cluster:
     return cluster
 
 
+@st.composite
+def to_and_from_one(draw: st.DrawFn) -> tuple[Cluster, Desired]:
+    """A cluster of one node that is to grow, or one of which only a node is to stay."""
+    replicas, size = draw(st.integers(0, 2)), draw(st.integers(9, 12))
+    zones = [f"z{draw(st.integers(1, size))}" for _node in range(size)]
+    if draw(st.booleans()):
+        cluster = grown(zones[1:], zones[:1], replicas=0)
+        wanted = listing(zones, range(1, size + 1), replicas=replicas, **CHANGE)
+    else:
+        cluster = grown((), zones, replicas=replicas, require_zones=False)
+        wanted = listing(zones, [draw(st.integers(1, size))], replicas=0, **CHANGE)
+    return found(cluster, wanted), wanted
+
+
 @settings(max_examples=15)
-@given(changes())
+@given(changes() | to_and_from_one())
 def test_any_shape_becomes_any_other(change: tuple[Cluster, Desired]) -> None:
     state, wanted = change
     steps = plan(state, wanted)
@@ -113,7 +127,7 @@ def test_any_shape_becomes_any_other(change: tuple[Cluster, Desired]) -> None:
 
 
 @settings(max_examples=15)
-@given(changes(), st.data())
+@given(changes() | to_and_from_one(), st.data())
 def test_killed_between_two_steps(change: tuple[Cluster, Desired], data: st.DataObject) -> None:
     state, wanted = change
     steps = plan(state, wanted)
@@ -126,7 +140,7 @@ def test_killed_between_two_steps(change: tuple[Cluster, Desired], data: st.Data
 
 
 @settings(max_examples=15)
-@given(changes(), st.data())
+@given(changes() | to_and_from_one(), st.data())
 def test_killed_within_a_move(change: tuple[Cluster, Desired], data: st.DataObject) -> None:
     state, wanted = change
     steps = plan(state, wanted)
