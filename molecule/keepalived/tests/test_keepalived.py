@@ -24,7 +24,6 @@ Report = Callable[[str], None]
 CONFIGURATION = "/etc/keepalived/keepalived.conf"
 # What to do to the machine that has the address, and how to mend it.
 FAULTS = {
-    "nginx killed": ("systemctl kill --signal=KILL nginx", "systemctl restart nginx"),
     "nginx hangs": ("systemctl kill --signal=STOP nginx", "systemctl kill --signal=CONT nginx"),
     "nginx stopped": ("systemctl stop nginx", "systemctl start nginx"),
     "keepalived stopped": ("systemctl stop keepalived", "systemctl start keepalived"),
@@ -90,6 +89,16 @@ def test_it_moves_and_stays_where_it_is(pair: Pair, fault: str, report: Report) 
         pair.run(holder, mending)
         assert pair.settle() == pair.other(holder)
     report(f"{pair.interval} s, {fault}: {account}")
+    assert account.gap < bound(pair)
+
+
+def test_nginx_that_is_killed_is_missed_for_less_than_a_move(pair: Pair, report: Report) -> None:
+    # systemd starts it anew within a second, mostly before two looks have failed: then nothing need move.
+    holder = pair.settle()
+    with pair.asked() as account:
+        pair.run(holder, "systemctl kill --signal=KILL nginx")
+        pair.settle()
+    report(f"{pair.interval} s, nginx killed: {account}")
     assert account.gap < bound(pair)
 
 
