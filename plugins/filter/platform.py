@@ -57,6 +57,10 @@ REDIS_RENAMED = {
     "redis_cluster_settings": "redis_server_settings",
 }
 REDIS_MODES = ("cluster", "sentinel")
+ALONE_IS_CLUSTER = (
+    "{host} has redis_mode=sentinel, and before week 3 of the rollout (rollout_week) Redis is a cluster of "
+    "one node: leave rollout_week out, or take redis_mode=cluster."
+)
 POOLER_SSLMODES = ("disable", "require", "verify-ca", "verify-full")
 SENTINELS_NEEDED = 3
 REDIS_INSTANCES_DEFAULT = ({"port": 6379}, {"port": 6380})
@@ -86,8 +90,7 @@ def topology_problems(
     if has.get("virtual_ip", True):
         problems += _virtual_ip_problems(groups, hostvars)
     problems += _mode_problems(groups, hostvars)
-    if has.get("redis_cluster", True):
-        problems += _redis_problems(groups.get("redis_nodes") or (), hostvars)
+    problems += _redis_problems(groups.get("redis_nodes") or (), hostvars, has)
     if has.get("pooler", True):
         problems += _connection_problems(groups, hostvars)
     problems += _pool_problems(groups, hostvars)
@@ -253,7 +256,7 @@ def _mode_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     return []
 
 
-def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
+def _redis_problems(hosts: Sequence[str], hostvars: HostVars, has: Mapping[str, bool]) -> list[str]:
     if not hosts:
         return []
     if old := [
@@ -263,7 +266,10 @@ def _redis_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
         if name in hostvars[host]
     ]:
         return old
-    if _redis_mode(hostvars[hosts[0]]) == "sentinel":
+    sentinel = _redis_mode(hostvars[hosts[0]]) == "sentinel"
+    if not has.get("redis_cluster", True):
+        return [ALONE_IS_CLUSTER.format(host=hosts[0])] if sentinel else []
+    if sentinel:
         return _sentinel_problems(hosts, hostvars)
     replicas = int(hostvars[hosts[0]].get("redis_cluster_replicas", REPLICAS_DEFAULT))
     instances = len(redis_instances(hosts, hostvars, addressed=False))

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.payaid.scaling.tests.traffic.process import Traffic
+from redis import Redis, RedisCluster
 
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
@@ -23,7 +28,9 @@ MACHINES = ("lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3")
 # Requests a second: what a computer carries beside Ansible, of which a slow one has little left.
 RATE = float(os.environ.get("WEEKS_RATE", "30"))
 LEDGER = "/var/lib/payaid/ledger.jsonl"
-WEEKS = {0: "week0_baseline", 1: "week1_load_balancer", 2: "week2_read_replica"}
+WEEKS = {0: "week0_baseline", 1: "week1_load_balancer", 2: "week2_read_replica", 3: "week3_redis_cluster"}
+# As many of them as would not be there again by chance.
+REMEMBERED = 500
 
 
 @dataclass
@@ -36,6 +43,8 @@ class Rollout:
     soon: Patience
     addresses: dict[str, str]
     state: Path
+    # Seconds that each week took when it was last brought about.
+    took: dict[int, float] = field(default_factory=dict)
 
     @property
     def authority(self) -> Path:
@@ -58,7 +67,78 @@ class Rollout:
         return self.run("pg1", "cd / && sudo -u postgres psql -XAtq -v ON_ERROR_STOP=1 -d app -c %s", query)
 
     def week(self, number: int, **how: Any) -> str:
-        return " ".join(self.play(f"playbooks/{WEEKS[number]}.yml", **how).split())
+        began = time.monotonic()
+        said = self.play(f"playbooks/{WEEKS[number]}.yml", **how)
+        self.took[number] = time.monotonic() - began
+        return " ".join(said.split())
+
+    def killed(self, number: int, moments: random.Random) -> bool:
+        """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""
+        with self.play.begin(f"playbooks/{WEEKS[number]}.yml") as running:
+            try:
+                said = running.communicate(timeout=moments.uniform(0.1, 1) * self.took[number])[0]
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.communicate()
+                return True
+            except BaseException:  # the test is ended, and nobody else would end the session
+                os.killpg(running.pid, signal.SIGTERM)
+                raise
+        assert running.returncode == 0, said[-8000:]
+        return False
+
+    def verify(self, **how: Any) -> str:
+        """Ask whether the week that it is in is whole."""
+        return " ".join(self.play("playbooks/rollout_verify.yml", rollout_week=3, **how).split())
+
+    @property
+    def secret(self) -> dict[str, Any]:
+        return {
+            "username": "operator",
+            "password": (self.state / "secrets" / "redis_operator").read_text().strip(),
+        }
+
+    def redis(self, instance: str) -> Redis:
+        """Return a client of one instance, such as `redis1:6379`."""
+        name, port = instance.split(":")
+        return Redis(self.addresses[name], int(port), decode_responses=True, **self.secret)
+
+    def roles(self) -> dict[str, str]:
+        """Return what the members of the cluster are, as the first one sees it; who owns no slot is none."""
+        names = {address: name for name, address in self.addresses.items()}
+        found = {}
+        with self.redis("redis1:6379") as client:
+            for address, node in client.cluster("nodes").items():
+                host, port = address.split(":")
+                slave = "slave" in node["flags"]
+                found[f"{names[host]}:{port}"] = "slave" if slave else "master" if node["slots"] else "none"
+        return found
+
+    def masters(self) -> set[str]:
+        return {instance for instance, role in self.roles().items() if role == "master"}
+
+    def hand_over(self, master: str) -> None:
+        """Let the replica of a master take its place."""
+        with self.redis(master) as client:
+            node_id = client.cluster("myid")
+            [follower] = client.cluster("replicas", node_id)
+        names = {address: name for name, address in self.addresses.items()}
+        host, port = follower.split(":")
+        with self.redis(f"{names[host]}:{port}") as client:
+            client.cluster("failover")
+        self.soon(lambda: master not in self.masters(), 30)
+
+    def remember(self, name: str) -> None:
+        """Have Redis hold for an hour what somebody has logged in with, say."""
+        with RedisCluster(self.addresses["redis1"], 6379, **self.secret) as client:
+            for number in range(REMEMBERED):
+                client.set(f"{name}:{number}", number, ex=3600)
+
+    def remembers(self, name: str) -> bool:
+        with RedisCluster(self.addresses["redis1"], 6379, decode_responses=True, **self.secret) as client:
+            there = [client.get(f"{name}:{number}") for number in range(REMEMBERED)]
+            lasting = 0 < client.ttl(f"{name}:0") <= 3600
+        return lasting and there == [str(number) for number in range(REMEMBERED)]
 
     def back(self, number: int, **how: Any) -> str:
         return " ".join(self.play("playbooks/rollback.yml", rollout_week=number, **how).split())

@@ -29,10 +29,9 @@ def test_one_server_is_there_and_nothing_besides(rollout: Rollout) -> None:
     given = environment(rollout, "app1")
     assert f"{rollout.addresses['pg1']}:5432/app" in given["DATABASE_URL"]
     assert given["DATABASE_URL"] == given["DATABASE_READ_REPLICA_URL"]
-    assert (given["REDIS_MODE"], given["REDIS_NODES"]) == (
-        "standalone",
-        f"{rollout.addresses['redis1']}:6378",
-    )
+    assert (given["REDIS_MODE"], given["REDIS_NODES"]) == ("cluster", f"{rollout.addresses['redis1']}:6379")
+    assert rollout.masters() == {"redis1:6379"}
+    assert "inactive" in rollout.run("redis1", "systemctl is-active redis-server@6380 || true")
     for name in ("lb1", "app2", "pg2", "redis2", "redis3"):
         assert not rollout.machines(name).file("/var/lib/payaid/ledger.jsonl").exists
         assert (
@@ -58,7 +57,7 @@ def test_a_week_is_not_passed_over(rollout: Rollout) -> None:
 def test_a_run_that_is_not_told_the_week_does_not_end_it(rollout: Rollout, playbook: str) -> None:
     said = " ".join(rollout.play(f"playbooks/{playbook}.yml", fails=True).split())
     assert "app1: the platform is in week 0 of the rollout, and rollout_week is not set" in said
-    assert environment(rollout, "app1")["REDIS_MODE"] == "standalone"
+    assert rollout.masters() == {"redis1:6379"}
 
 
 def test_a_platform_that_serves_without_a_ledger_is_not_made_one_server(rollout: Rollout) -> None:
@@ -100,6 +99,52 @@ def test_the_replica_comes(rollout: Rollout) -> None:
     assert (measured["writer"], measured["followers"]) == ("pg1", ["pg2"])
 
 
+def test_redis_becomes_a_cluster_with_what_it_holds(rollout: Rollout) -> None:
+    rollout.remember("before")
+    with rollout.traffic(rollout.edge):
+        rollout.week(3)
+    assert rollout.remembers("before")
+    assert len(rollout.masters()) == 3
+    assert environment(rollout, "app2")["REDIS_NODES"].count(":") == 6
+    assert rollout.done("redis3")[-1] == rollout.done("app1")[-1] == "3 verified"
+
+
+def test_a_replica_that_is_away_is_no_base_for_the_next(rollout: Rollout) -> None:
+    replica = next(name for name, role in rollout.roles().items() if role == "slave")
+    machine, port = replica.split(":")
+    rollout.run(machine, f"systemctl stop redis-server@{port}")
+    try:
+        said = " ".join(rollout.play("playbooks/rollback.yml", rollout_week=2, fails=True).split())
+        assert "the platform is in week 3" in said
+        said = rollout.verify(fails=True)
+    finally:
+        rollout.run(machine, f"systemctl start redis-server@{port}")
+    assert f"{rollout.addresses[machine]}:{port}" in said
+    rollout.soon(lambda: sorted(rollout.roles().values()).count("slave") == 3, 60)
+
+
+def test_back_to_a_single_redis_with_what_the_cluster_holds(rollout: Rollout) -> None:
+    rollout.remember("in the cluster")
+    # The one that stays is not to be the one that it happens to be.
+    if "redis1:6379" in rollout.masters():
+        rollout.hand_over("redis1:6379")
+    with rollout.traffic(rollout.edge):
+        rollout.back(3)
+    assert rollout.remembers("before")
+    assert rollout.remembers("in the cluster")
+    assert rollout.masters() == {"redis1:6379"}
+    assert environment(rollout, "app1")["REDIS_NODES"] == f"{rollout.addresses['redis1']}:6379"
+    assert rollout.done()[-2:] == ["2 begun", "2 verified"]
+
+
+def test_a_single_redis_is_back_after_a_crash(rollout: Rollout) -> None:
+    rollout.run("redis1", "systemctl kill --signal=KILL redis-server@6379")
+    took = rollout.soon(lambda: rollout.masters() == {"redis1:6379"}, 30)
+    print(f"a single Redis was killed and served again after {took:.1f} s")
+    assert rollout.remembers("before")
+    rollout.soon(lambda: rollout.ask(f"{rollout.edge}/api/health").status == 200, 30)
+
+
 def test_back_to_the_primary_alone(rollout: Rollout) -> None:
     with rollout.traffic(rollout.edge):
         rollout.back(2)
@@ -121,25 +166,21 @@ def test_and_forward_again(rollout: Rollout) -> None:
     with rollout.traffic(rollout.edge):
         rollout.week(1)
         rollout.week(2)
+        rollout.week(3)
     assert rollout.nodes(rollout.edge) == {"app1", "app2"}
+    assert rollout.remembers("before")
+    assert len(rollout.masters()) == 3
 
 
 def test_where_it_stands_can_be_read(rollout: Rollout) -> None:
     said = rollout.play("playbooks/rollout_status.yml")
-    assert "The platform is in week 2: Read replica, pools." in said
+    assert "The platform is in week 3: Redis Cluster." in said
     text = rollout.play("playbooks/rollout_status.yml", rollout_format="json")
     # Among what Ansible says of its own it is the only JSON.
     told = json.loads(text[text.index("{\n") : text.rindex("}") + 1])
-    assert told["week"] == 2
-    assert [entry["week"] for entry in told["entries"] if entry["outcome"] == "verified"] == [
-        0,
-        1,
-        2,
-        1,
-        0,
-        1,
-        2,
-    ]
+    assert told["week"] == 3
+    verified = [entry["week"] for entry in told["entries"] if entry["outcome"] == "verified"]
+    assert verified == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
     assert told["silent"] == []
     # Whichever machine is lost, the others know all of it.
     assert rollout.done("pg2") == rollout.done("app1") == rollout.done("lb1")

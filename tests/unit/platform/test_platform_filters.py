@@ -404,6 +404,12 @@ def test_what_a_week_does_not_have_is_no_problem(changes: list[Change], feature:
     assert topology_problems(given.groups, given.hostvars, {feature: False}) == []
 
 
+def test_the_first_weeks_have_no_sentinels() -> None:
+    given = inventory(*SENTINEL)
+    [said] = topology_problems(given.groups, given.hostvars, {"redis_cluster": False})
+    assert said.startswith("redis1 has redis_mode=sentinel, and before week 3 of the rollout")
+
+
 def test_a_secret_without_its_vault_password_is_said_to_be() -> None:
     given = inventory()
     assert topology_problems(given.groups, given.hostvars | {"lb1": Sealed(given.hostvars["lb1"])}) == [
