@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,37 @@ LEDGER = "/var/lib/payaid/ledger.jsonl"
 WEEKS = {0: "week0_baseline", 1: "week1_load_balancer", 2: "week2_read_replica", 3: "week3_redis_cluster"}
 # As many of them as would not be there again by chance.
 REMEMBERED = 500
+
+
+class Running:
+    """A playbook that is under way, and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._said: list[str] = []
+        # Nobody reads along, and it would wait for somebody to.
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self._said += self.process.stdout
+
+    def end(self, how: signal.Signals) -> bool:
+        """Send it a signal, children and all; tell whether it was there to get it."""
+        there = self.process.poll() is None
+        if there:
+            os.killpg(self.process.pid, how)
+        self.process.wait()
+        self._reading.join(10)  # a connection that is kept may have the pipe open for longer
+        return there
+
+    def well(self) -> str:
+        """Wait for its end, which has to be a good one, and return what it has said."""
+        self._reading.join()
+        said = "".join(self._said)
+        assert self.process.wait() == 0, said[-8000:]
+        return " ".join(said.split())
 
 
 @dataclass
@@ -72,19 +104,23 @@ class Rollout:
         self.took[number] = time.monotonic() - began
         return " ".join(said.split())
 
+    @contextmanager
+    def begun(self, number: int) -> Iterator[Running]:
+        """Have a week be under way; it is ended with the test that has not waited for it."""
+        with self.play.begin(f"playbooks/{WEEKS[number]}.yml") as process:
+            running = Running(process)
+            try:
+                yield running
+            finally:
+                running.end(signal.SIGTERM)
+
     def killed(self, number: int, moments: random.Random) -> bool:
         """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""
-        with self.play.begin(f"playbooks/{WEEKS[number]}.yml") as running:
-            try:
-                said = running.communicate(timeout=moments.uniform(0.1, 1) * self.took[number])[0]
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
-                running.communicate()
+        with self.begun(number) as running:
+            time.sleep(moments.uniform(0.1, 1) * self.took.get(number, 120))
+            if running.end(signal.SIGKILL):
                 return True
-            except BaseException:  # the test is ended, and nobody else would end the session
-                os.killpg(running.pid, signal.SIGTERM)
-                raise
-        assert running.returncode == 0, said[-8000:]
+            running.well()
         return False
 
     def verify(self, **how: Any) -> str:

@@ -66,9 +66,13 @@ def test_a_platform_that_serves_without_a_ledger_is_not_made_one_server(rollout:
     assert "app1 serves an app already, and the ledger knows of no week" in said
 
 
-def test_the_load_balancer_comes(rollout: Rollout) -> None:
-    with rollout.traffic(rollout.server):
-        said = rollout.week(1)
+def test_the_load_balancer_comes_and_nobody_comes_between(rollout: Rollout) -> None:
+    lock = rollout.machines("app1").file("/run/payaid-rollout.lock")
+    with rollout.traffic(rollout.server), rollout.begun(1) as running:
+        rollout.soon(lambda: lock.exists, 120)
+        refused = " ".join(rollout.play("playbooks/release.yml", rollout_week=0, fails=True).split())
+        said = running.well()
+    assert "app1: a rollout of week 1 of" in refused
     assert "Week 1: Load balancer, two app nodes, on" in said
     assert "a month" in said
     assert rollout.nodes(rollout.edge) == {"app1", "app2"}
