@@ -127,6 +127,21 @@ def test_a_replica_that_is_away_is_no_base_for_the_next(rollout: Rollout) -> Non
     rollout.soon(lambda: sorted(rollout.roles().values()).count("slave") == 3, 60)
 
 
+def test_what_would_not_fit_into_a_single_redis_stays_in_the_cluster(rollout: Rollout) -> None:
+    with rollout.redis("redis1:6379") as client:
+        before = client.config_get("maxmemory*")
+        client.config_set("maxmemory-policy", "noeviction")  # it is to keep what it has
+        client.config_set("maxmemory", 500_000)
+        try:
+            said = rollout.back(3, fails=True)
+        finally:
+            client.config_set("maxmemory", before["maxmemory"])
+            client.config_set("maxmemory-policy", before["maxmemory-policy"])
+    assert "and the single Redis may have 488.28 KB: raise its maxmemory" in said
+    assert rollout.done()[-1] == "3 verified"
+    assert len(rollout.masters()) == 3
+
+
 def test_back_to_a_single_redis_with_what_the_cluster_holds(rollout: Rollout) -> None:
     rollout.remember("in the cluster")
     # The one that stays is not to be the one that it happens to be.
