@@ -167,10 +167,10 @@ class Server:
         return dict(line.split(":", 1) for line in lines)
 
 
-def wait_for(true: Callable[[], bool], what: str, pause: float = 0.02) -> None:
-    end = time.monotonic() + PATIENCE
+def wait_for(true: Callable[[], bool], what: str, pause: float = 0.02, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
     while not true():
-        assert time.monotonic() < end, f"waited {PATIENCE} s for {what}"
+        assert time.monotonic() < end, f"waited {patience} s for {what}"
         time.sleep(pause)
 
 
@@ -287,7 +287,7 @@ def kill_module(servers: list[Server], so_far: Callable[[], bool], **options: An
     words = command(servers, **options)
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)  # noqa: S603  # our own words
     try:
-        wait_for(so_far, "the module to get so far", pause=0)
+        wait_for(so_far, "the module to get so far", pause=0, patience=3 * PATIENCE)
     finally:
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it had ended before it was killed"
