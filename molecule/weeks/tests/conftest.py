@@ -117,7 +117,7 @@ class Rollout:
     def killed(self, number: int, moments: random.Random) -> bool:
         """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""
         with self.begun(number) as running:
-            time.sleep(moments.uniform(0.1, 1) * self.took.get(number, 120))
+            time.sleep(moments.uniform(0.1, 1) * self.took.get(number, 240))
             if running.end(signal.SIGKILL):
                 return True
             running.well()
