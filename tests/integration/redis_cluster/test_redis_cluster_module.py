@@ -141,7 +141,7 @@ def test_lost_replica_is_reported_and_no_change(six: list[Server], module: Modul
     server = next(server for server in six if server.addr == lost)
     server.stop()
     result = module(six)
-    assert result["changed"] is False
+    assert result.get("changed") is False, result
     assert result["health"]["state"] == "degraded"
     assert result["health"]["down"] == [lost]
     assert f"Down: {lost}." in json.dumps(result["warnings"])
