@@ -141,14 +141,17 @@ class Rollout:
 
     def roles(self) -> dict[str, str]:
         """Return what the members of the cluster are, as the first one sees it; who owns no slot is none."""
-        names = {address: name for name, address in self.addresses.items()}
         found = {}
         with self.redis("redis1:6379") as client:
             for address, node in client.cluster("nodes").items():
-                host, port = address.split(":")
                 slave = "slave" in node["flags"]
-                found[f"{names[host]}:{port}"] = "slave" if slave else "master" if node["slots"] else "none"
+                found[self._instance(address)] = "slave" if slave else "master" if node["slots"] else "none"
         return found
+
+    def _instance(self, address: str) -> str:
+        """Return the name of what is called by its address in the cluster."""
+        host, port = address.split(":")
+        return f"{next(name for name, own in self.addresses.items() if own == host)}:{port}"
 
     def masters(self) -> set[str]:
         return {instance for instance, role in self.roles().items() if role == "master"}
@@ -158,9 +161,7 @@ class Rollout:
         with self.redis(master) as client:
             node_id = client.cluster("myid")
             [follower] = client.cluster("replicas", node_id)
-        names = {address: name for name, address in self.addresses.items()}
-        host, port = follower.split(":")
-        with self.redis(f"{names[host]}:{port}") as client:
+        with self.redis(self._instance(follower)) as client:
             client.cluster("failover")
         self.soon(lambda: master not in self.masters(), 30)
 

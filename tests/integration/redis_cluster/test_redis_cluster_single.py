@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .cases import replica_of
 from .conftest import Module, Server, kill_module, wait_for
 
 ALL = ((0, 16383),)
@@ -103,9 +104,7 @@ def test_it_grows_and_is_gone_back_to(six: list[Server], module: Module) -> None
         assert grown["health"]["state"] == "ok"
         assert sorted(len(row["slots"]) > 0 for row in grown["nodes"]) == [False] * 3 + [True] * 3
         # The one that stays is to be a replica at the moment.
-        node_id = next(row for row in six[0].rows() if "myself" in row.flags).id
-        heir = next(s for s in six for row in s.rows() if "myself" in row.flags and row.master == node_id)
-        heir.do("CLUSTER", "FAILOVER")
+        replica_of(six, six[0]).do("CLUSTER", "FAILOVER")
         wait_for(lambda: six[0].do("ROLE")[0] == "slave", "the failover")
         foretold = module(first, check=True, **BACK)
         back = module(first, **BACK)
