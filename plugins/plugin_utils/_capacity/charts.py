@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from math import ceil, log10
 from typing import Any
 
+from .._charts import FRAME, Axis, across, path, scale, short, upwards
 from .figures import LABELS, Figures, RefusedError
 from .plan import plan
 from .states import PHASES
 from .words import money, thousands
 
-WIDTH = 400
-HEIGHT = 260
-LEFT = 44
-RIGHT = 12
-TOP = 22
-BOTTOM = 26
 LEAST = 100
 MOST = 20000
 SAMPLES = 120
@@ -36,23 +31,6 @@ class Sample:
 
     users: int
     told: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Turns values into places."""
-
-    least: float
-    most: float
-    start: float
-    end: float
-    logarithmic: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high, at = self.least, self.most, value
-        if self.logarithmic:
-            low, high, at = log10(low), log10(high), log10(max(value, self.least))
-        return round(self.start + (at - low) / (high - low) * (self.end - self.start), 1)
 
 
 def _samples(figures: Figures) -> tuple[list[Sample], str]:
@@ -78,20 +56,13 @@ def charts(figures: Figures) -> dict[str, Any]:
     samples, ends = _samples(figures)
     if not samples:
         raise RefusedError(ends)
-    x = Axis(
-        samples[0].users, max(samples[-1].users, samples[0].users + 1), LEFT, WIDTH - RIGHT, logarithmic=True
-    )
+    x = across(samples[0].users, max(samples[-1].users, samples[0].users + 1), logarithmic=True)
     asked = figures.whole("users")
-    common = {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "left": LEFT,
-        "right": WIDTH - RIGHT,
-        "top": TOP,
-        "bottom": HEIGHT - BOTTOM,
-        "x_ticks": [{"at": x(tick), "label": _short(tick)} for tick in _ticks(x)],
+    common = FRAME | {
+        "over": "users",
+        "x_ticks": [{"at": x(tick), "label": short(tick)} for tick in _ticks(x)],
         "borders": list(_borders(x)),
-        "mark": {"at": x(asked), "label": f"{asked:,}"},
+        "mark": {"at": x(asked), "label": f"{asked:,} users"},
     }
     drawn = [_cost(samples, x), _machines(samples, x), _capacity(samples, x)]
     return {"charts": [common | one for one in drawn], "rows": _rows(samples, asked), "ends": ends}
@@ -101,10 +72,6 @@ def _ticks(x: Axis) -> list[int]:
     inside = [tick for tick in TICKS if x.least <= tick <= x.most]
     last = int(x.most)
     return inside if inside and log10(last / inside[-1]) < 0.25 else [*inside, last]
-
-
-def _short(users: int) -> str:
-    return f"{users / 1000:g}K" if users >= 1000 else str(users)
 
 
 def _borders(x: Axis) -> Iterator[dict[str, Any]]:
@@ -118,14 +85,6 @@ def _borders(x: Axis) -> Iterator[dict[str, Any]]:
                 "middle": round((x(begins) + x(min(ends, x.most))) / 2, 1),
                 "label": str(state.phase),
             }
-
-
-def _scale(most: float) -> tuple[Axis, list[float]]:
-    """Return an axis from nothing to a round number, with its ticks."""
-    power = 10 ** int(log10(most) if most >= 1 else 0)
-    step = next(part * power for part in (0.2, 0.5, 1, 2, 5) if most / (part * power) <= 5)
-    top = ceil(most / step) * step
-    return Axis(0, top, HEIGHT - BOTTOM, TOP), [step * number for number in range(round(top / step) + 1)]
 
 
 def _steps(
@@ -143,10 +102,6 @@ def _steps(
     return points
 
 
-def _path(points: Sequence[tuple[float, float]], *, closed: bool = False) -> str:
-    return "M" + "L".join(f"{x:g} {y:g}" for x, y in points) + ("Z" if closed else "") if points else ""
-
-
 def _price(part: str) -> Callable[[Sample], float]:
     def price(sample: Sample) -> float:
         return float(sample.told["cost"][part])
@@ -155,7 +110,7 @@ def _price(part: str) -> Callable[[Sample], float]:
 
 
 def _cost(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
-    y, ticks = _scale(max(map(_price("high"), samples)))
+    y, ticks = scale(max(map(_price("high"), samples)))
     low, high = (_steps(samples, _price(part), x, y) for part in ("low", "high"))
     first, last = samples[0], samples[-1]
     return {
@@ -165,9 +120,9 @@ def _cost(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
         f"{last.told['cost']['text']} for {last.users:,}; the band lies between the low and the high price.",
         "y_ticks": [{"at": y(tick), "label": thousands(int(tick))} for tick in ticks],
         "areas": [
-            {"css": "cost", "label": "low to high", "path": _path([*high, *reversed(low)], closed=True)}
+            {"css": "cost", "label": "low to high", "path": path([*high, *reversed(low)], closed=True)}
         ],
-        "lines": [{"css": "edge", "label": "", "path": _path(line)} for line in (low, high)],
+        "lines": [{"css": "edge", "label": "", "path": path(line)} for line in (low, high)],
     }
 
 
@@ -181,7 +136,7 @@ def _machines(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
 
         return count
 
-    y, ticks = _scale(max(upto(len(STACKED))(sample) for sample in samples))
+    y, ticks = scale(max(upto(len(STACKED))(sample) for sample in samples))
     edges = [_steps(samples, upto(place), x, y) for place in range(len(STACKED) + 1)]
     first, last = samples[0], samples[-1]
     return {
@@ -194,7 +149,7 @@ def _machines(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
             {
                 "css": kind,
                 "label": LABELS[kind],
-                "path": _path([*edges[place + 1], *reversed(edges[place])], closed=True),
+                "path": path([*edges[place + 1], *reversed(edges[place])], closed=True),
             }
             for place, kind in enumerate(STACKED)
         ],
@@ -210,7 +165,7 @@ def _capacity(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
     least = max(first.told["requests_per_second"], 0.1)
     most = max(one.told["capacity"][whole] for one in samples)
     low, high = 10 ** int(log10(least) - (least < 1)), 10 ** ceil(log10(max(most, least * 10)))
-    y = Axis(low, high, HEIGHT - BOTTOM, TOP, logarithmic=True)
+    y = upwards(low, high, logarithmic=True)
     spared = [one for one in samples if one.told["capacity"][rest] > 0]
     ticks = [low * 10**power for power in range(round(log10(high / low)) + 1)]
     return {
@@ -218,23 +173,23 @@ def _capacity(samples: Sequence[Sample], x: Axis) -> dict[str, Any]:
         "title": "Requests a second",
         "about": f"{last.users:,} users need {last.told['requests_per_second']:,} a second, and get "
         f"{last.told['capacity'][whole]:,}, or {last.told['capacity'][rest]:,} with a machine lost.",
-        "y_ticks": [{"at": y(tick), "label": _short(tick) if tick >= 1 else f"{tick:g}"} for tick in ticks],
+        "y_ticks": [{"at": y(tick), "label": short(tick)} for tick in ticks],
         "areas": [],
         "lines": [
             {
                 "css": "all",
                 "label": "carried",
-                "path": _path(_steps(samples, lambda one: one.told["capacity"][whole], x, y)),
+                "path": path(_steps(samples, lambda one: one.told["capacity"][whole], x, y)),
             },
             {
                 "css": "rest",
                 "label": "with one lost",
-                "path": _path(_steps(spared, lambda one: one.told["capacity"][rest], x, y)),
+                "path": path(_steps(spared, lambda one: one.told["capacity"][rest], x, y)),
             },
             {
                 "css": "needed",
                 "label": "needed",
-                "path": _path([(place, y(value)) for place, value in needed]),
+                "path": path([(place, y(value)) for place, value in needed]),
             },
         ],
     }
