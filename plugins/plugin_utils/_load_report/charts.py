@@ -20,7 +20,7 @@ from .words import NONE, amount, clock, percent
 POINTS = 240
 ROWS = 60
 TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
-LABELS = 6
+LABELS = 7
 COUNTS = ("requests", "failed", "limited")
 PERCENTILES = ("p50", "p95", "p99")
 
@@ -30,22 +30,15 @@ class Bucket:
     """What happened within a piece of time."""
 
     place: int
-    width: float
+    begins: float
+    ends: float
     requests: float
     failed: float
     limited: float
     times: Mapping[str, float]
 
-    @property
-    def begins(self) -> float:
-        return self.place * self.width
-
-    @property
-    def ends(self) -> float:
-        return (self.place + 1) * self.width
-
     def rate(self, count: float) -> float:
-        return count / self.width
+        return count / (self.ends - self.begins)
 
 
 Value = Callable[[Bucket], float]
@@ -64,15 +57,21 @@ def buckets(run: Run, most: int) -> list[Bucket]:
     if step <= 0:
         starts = sorted({at for at, _one in found})
         step = min((after - before for before, after in pairwise(starts)), default=1)
-    width = step * ceil((max(at for at, _one in found) / step + 1) / most)
+    # A start such as 0.3 is a little less than three times 0.1.
+    numbers = [floor(at / step + 1e-6) for at, _one in found]
+    count = max(numbers) + 1
+    several = ceil(count / most)
     places: dict[int, list[Run]] = defaultdict(list)
-    for at, one in found:
-        # A start such as 0.3 is a little less than three times 0.1.
-        places[floor(at / width + 1e-6)].append(one)
-    return [_together(place, width, places[place]) for place in sorted(places)]
+    for place, (_at, one) in zip(numbers, found, strict=True):
+        places[place // several].append(one)
+    # The last one ends with the log: as long as the others it would fall for no reason.
+    return [
+        _together(place, step * several * place, step * min(several * (place + 1), count), places[place])
+        for place in sorted(places)
+    ]
 
 
-def _together(place: int, width: float, found: Sequence[Run]) -> Bucket:
+def _together(place: int, begins: float, ends: float, found: Sequence[Run]) -> Bucket:
     """Add up what can be; of percentiles the highest is taken, which that of all never exceeds."""
 
     def total(name: str) -> float:
@@ -83,7 +82,8 @@ def _together(place: int, width: float, found: Sequence[Run]) -> Bucket:
     }
     return Bucket(
         place,
-        width,
+        begins,
+        ends,
         total("requests"),
         total("failed"),
         total("limited"),
@@ -108,7 +108,7 @@ def charts(run: Run, wanted: tuple[float, str] | None) -> dict[str, Any]:
     return {
         "charts": [common | one for one in drawn],
         "rows": [_row(one) for one in lines],
-        "about": _about(lines[0].width, number(part(run, "edge").get("step"))),
+        "about": _about(lines[0].ends - lines[0].begins, number(part(run, "edge").get("step"))),
     }
 
 
@@ -284,7 +284,7 @@ def _round(values: Sequence[float]) -> tuple[float, float, list[float]]:
     return (
         low,
         high,
-        ticks if len(ticks) <= LABELS + 1 else [10.0**one for one in powers if low <= 10.0**one <= high],
+        ticks if len(ticks) <= LABELS else [10.0**one for one in powers if low <= 10.0**one <= high],
     )
 
 

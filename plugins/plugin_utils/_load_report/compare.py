@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .._capacity.words import money
 from .given import RefusedError, Run, number, part, rows, text
 from .tables import hit_rate
 from .targets import judged
 from .words import MINUS, amount, day, listed, measured, percent
 
+# Two runs with the same platform differ by that much, in percent.
+NOISE = 1
+WHOLES = {"%": 100, "ratio": 1}
 VERDICTS = {"better": "good", "worse": "poor", "same": ""}
 
 
@@ -29,6 +33,7 @@ class Measure:
     metric: str
     # Set of a target, which is compared with the target of the same name.
     target: str = ""
+    # How it is shown, where not by its own digits.
     text: str = ""
 
     @property
@@ -43,9 +48,8 @@ class Measure:
 def _measures(run: Run) -> Iterator[Measure]:
     for one in judged(run):
         if one.value is not None and one.bound:
-            yield Measure(
-                one.name, one.value, one.unit, one.less_is_better, one.metric, f"target {one.name}", one.shown
-            )
+            name = f"target {one.name}"
+            yield Measure(one.name, one.value, one.unit, one.less_is_better, one.metric, name, one.shown)
     yield from _of_clients(run)
     yield from _of_machines(run)
     low, high = (number(part(run, "cost").get(name)) for name in ("low", "high"))
@@ -107,29 +111,25 @@ def comparison(run: Run, previous: Run) -> dict[str, Any]:
 def _differences(run: Run, previous: Run) -> Iterator[str]:
     commit = f", commit {previous['commit']}" if previous.get("commit") else ""
     yield f"The run before began {day(text(previous['began']))}{commit}."
-    other = {
-        "load": ("about", ""),
-        "tool": ("tool", ""),
-        "target": ("target", ""),
-        "week": ("week", "week "),
-    }
-    for what, (name, word) in other.items():
-        then, today = text(previous.get(name)), text(run.get(name))
-        if then != today and then and today:
-            yield f"Its {what} was another: {word}{then}{'' if then.endswith('.') else '.'}"
+    other = {"load": "about", "tool": "tool", "target": "target", "week": "week"}
+    pairs = [(what, text(previous.get(name)), text(run.get(name))) for what, name in other.items()]
+    yield f"Less than {NOISE} % is called the same."
+    if different := [f"{what} ({then})" for what, then, now in pairs if then and now and then != now]:
+        yield f"Its {listed(different)} {'was' if len(different) == 1 else 'were'} different."
 
 
 def _row(before: Measure, now: Measure) -> dict[str, Any]:
     difference = now.value - before.value
-    share = percent(abs(difference), abs(before.value))
     sign = "+" if difference > 0 else MINUS
+    share = percent(abs(difference), abs(before.value))
     if not difference or before.shown == now.shown:
-        word, differs, relative = "same", "", ""
+        differs, relative = "", ""
     else:
-        word = "better" if (difference < 0) == now.less_is_better else "worse"
+        size = abs(difference)
         unit = "points" if now.unit == "%" else now.unit
-        differs = f"{sign}{measured(abs(difference), unit)}"
+        differs = f"{sign}{money(round(size), round(size)) if now.metric == 'cost' else measured(size, unit)}"
         relative = "" if share is None else f"{sign}{amount(float(f'{share:.3g}'))} %"
+    word = _word(before, now)
     return {
         "what": now.what,
         "before": before.shown,
@@ -138,3 +138,13 @@ def _row(before: Measure, now: Measure) -> dict[str, Any]:
         "percent": relative,
         "verdict": {"css": VERDICTS[word], "word": word},
     }
+
+
+def _word(before: Measure, now: Measure) -> str:
+    difference = now.value - before.value
+    # Of a share that is to be high the rest counts: from 99.9 % to 99.8 % twice as many requests are lost.
+    whole = None if now.less_is_better else WHOLES.get(now.unit)
+    change = percent(abs(difference), abs(before.value if whole is None else whole - before.value))
+    if not difference or (change is not None and change < NOISE):
+        return "same"
+    return "better" if (difference < 0) == now.less_is_better else "worse"

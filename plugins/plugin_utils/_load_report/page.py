@@ -13,7 +13,9 @@ from .compare import comparison
 from .given import Run, number, part, rows, run_of, text, words
 from .tables import AT_THE_EDGE, ON_MACHINES, tables, tried
 from .targets import Judged, judged, verdict, wanted_milliseconds
-from .words import amount, clock, day, measured, percent
+from .words import NONE, amount, clock, day, measured, percent
+
+COUNTS = ("requests", "failed", "limited", "users")
 
 
 def page(given: Any, previous: Any) -> dict[str, Any]:
@@ -66,17 +68,21 @@ def _facts(run: Run) -> Iterator[dict[str, Any]]:
 
 def _tiles(run: Run, targets: Sequence[Judged]) -> Iterator[dict[str, str]]:
     totals, seconds = part(run, "totals"), number(run["seconds"])
-    requests, failed = number(totals.get("requests")), number(totals.get("failed"))
-    slow = next((one.shown for one in targets if one.metric == "latency_p95" and one.value is not None), "")
-    share = percent(failed, requests) if requests and failed is not None else None
-    yield {"label": "Requests", "value": amount(requests), "more": ""}
-    rate = requests / seconds if requests is not None and seconds else None
-    yield {"label": "Requests a second", "value": amount(rate), "more": ""}
-    yield {"label": "Failed", "value": amount(failed), "more": "" if share is None else measured(share, "%")}
-    yield {"label": "Limited (429)", "value": amount(number(totals.get("limited"))), "more": ""}
-    yield {"label": "Response time, p95", "value": slow or amount(None), "more": ""}
-    yield {"label": "Users in all", "value": amount(number(totals.get("users"))), "more": ""}
-    yield {"label": "₹ a month", "value": text(part(run, "cost").get("text")) or amount(None), "more": ""}
+    requests, failed, limited, users = (number(totals.get(name)) for name in COUNTS)
+    share = percent(failed, requests) if requests is not None and failed is not None else None
+    known = {
+        "Requests": amount(requests),
+        "Requests a second": amount(requests / seconds if requests is not None and seconds else None),
+        "Failed": amount(failed),
+        "Limited (429)": amount(limited),
+        "Latency p95": next((one.shown for one in targets if one.metric == "latency_p95"), NONE),
+        "Users in all": amount(users),
+        "₹ a month": text(part(run, "cost").get("text")) or NONE,
+    }
+    for label, value in known.items():
+        if value != NONE:
+            more = measured(share, "%") if label == "Failed" and share is not None else ""
+            yield {"label": label, "value": value, "more": more}
 
 
 def _absent(run: Run, drawn: dict[str, Any]) -> Iterator[str]:

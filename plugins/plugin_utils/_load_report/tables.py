@@ -24,10 +24,11 @@ class Row:
     cells: Sequence[str]
     bar: float | None = None
     css: str = ""
+    code: bool = False
 
     def told(self) -> dict[str, Any]:
         bar = None if self.bar is None else round(min(max(self.bar, 0), 100), 1)
-        return {"name": self.name, "cells": list(self.cells), "bar": bar, "css": self.css}
+        return {"name": self.name, "cells": list(self.cells), "bar": bar, "css": self.css, "code": self.code}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Row]
     about: str = ""
-    code: bool = False
 
     def told(self) -> dict[str, Any]:
         head, *others = self.heads
@@ -50,7 +50,6 @@ class Table:
             "heads": others,
             "rows": [row.told() for row in self.rows],
             "about": self.about,
-            "code": self.code,
         }
 
 
@@ -71,11 +70,11 @@ def upstreams(run: Run) -> Table:
     return Table(
         "upstreams",
         "Requests of each node",
-        ("Node", "Requests", "Share", "Failed", "p95, ms"),
+        ("Node", "Requests", "Share", "Failed", "p95"),
         [
             Row(
                 share.name,
-                (*share.cells, amount(number(one.get("failed"))), amount(number(one.get("p95")))),
+                (*share.cells, amount(number(one.get("failed"))), measured(number(one.get("p95")), "ms")),
                 share.bar,
             )
             for share, one in zip(shares, found, strict=True)
@@ -124,11 +123,14 @@ def pools(run: Run) -> Table:
     return Table(
         "pools",
         "Waiting for a database connection",
-        ("Pool", "Mean wait, ms", "Most waiting", "Size"),
+        ("Pool", "Mean wait", "Most waiting", "Size"),
         [
             Row(
                 " on ".join(text(one[name]) for name in ("pool", "host") if one.get(name)),
-                [amount(number(one.get(name))) for name in ("waited_ms", "waiting_max", "size")],
+                (
+                    measured(number(one.get("waited_ms")), "ms"),
+                    *(amount(number(one.get(name))) for name in ("waiting_max", "size")),
+                ),
             )
             for one in rows(part(run, "evidence"), "pools")
         ],
@@ -139,9 +141,9 @@ def replicas(run: Run) -> Table:
     return Table(
         "replicas",
         "Lag of the replicas",
-        ("Replica", "At most, s"),
+        ("Replica", "At most"),
         [
-            Row(text(one.get("host")), [amount(number(one.get("lag_max_s")))])
+            Row(text(one.get("host")), [measured(number(one.get("lag_max_s")), "s")])
             for one in rows(part(run, "evidence"), "replicas")
         ],
     )
@@ -182,14 +184,16 @@ def redis(run: Run) -> Table:
 
 def database(run: Run) -> Table:
     found = part(run, "evidence", "database")
-    worst = [
-        Row(text(one.get("query")), (amount(number(one.get("mean_ms"))), amount(number(one.get("calls")))))
-        for one in rows(found, "worst")
-    ]
-    whole = number(found.get("mean_ms")), number(found.get("calls"))
-    together = [Row("All statements", [amount(one) for one in whole])] if whole != (None, None) else []
-    heads = ("Statement, the slowest first", "Mean, ms", "Calls")
-    return Table("database", "Database", heads, [*together, *worst], code=True)
+    whole = _statement("All statements", found)
+    worst = [_statement(text(one.get("query")), one, code=True) for one in rows(found, "worst")]
+    known = [whole] if set(whole.cells) != {NONE} else []
+    heads = ("Statement, the slowest first", "Mean", "Calls")
+    return Table("database", "Database", heads, [*known, *worst])
+
+
+def _statement(name: str, one: Run, *, code: bool = False) -> Row:
+    cells = measured(number(one.get("mean_ms")), "ms"), amount(number(one.get("calls")))
+    return Row(name, cells, code=code)
 
 
 Maker = Callable[[Run], Table]
@@ -230,7 +234,7 @@ def _tried(one: Run) -> dict[str, Any]:
     return {
         "variable": text(one.get("variable")),
         "change": " to ".join(NONE if one.get(name) is None else str(one[name]) for name in ("from", "to")),
-        "p95": " to ".join(both("p95")),
+        "p95": f"{' to '.join(both('p95'))} ms",
         "rate": " to ".join(both("rate")),
         "verdict": {"css": "good", "word": "kept"}
         if one.get("kept")
