@@ -25,6 +25,8 @@ FRAME: dict[str, Any] = {
     "top": TOP,
     "bottom": HEIGHT - BOTTOM,
 }
+# No chart shows less.
+LEAST = 1e-6
 Point = tuple[float, float]
 
 
@@ -57,7 +59,7 @@ def upwards(least: float, most: float, *, logarithmic: bool = False) -> Axis:
 
 def scale(most: float) -> tuple[Axis, list[float]]:
     """Return an axis upwards from nothing to a round number, with its ticks."""
-    power = 10.0 ** floor(log10(most)) if most > 0 else 1.0
+    power = 10.0 ** floor(log10(most)) if most > LEAST else 1.0
     step = next(part * power for part in (0.2, 0.5, 1, 2, 5) if most / (part * power) <= 5)
     top = max(ceil(most / step), 1) * step
     return upwards(0, top), [step * number for number in range(round(top / step) + 1)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil, floor, log10
 from typing import Any
 
@@ -51,12 +50,9 @@ def buckets(run: Run, most: int) -> list[Bucket]:
         for one in rows(part(run, "edge"), "buckets")
         if (at := number(one.get("at"))) is not None and at >= 0
     ]
-    if not found:
-        return []
     step = number(part(run, "edge").get("step")) or 0
-    if step <= 0:
-        starts = sorted({at for at, _one in found})
-        step = min((after - before for before, after in pairwise(starts)), default=1)
+    if not found or step <= 0:
+        return []
     # A start such as 0.3 is a little less than three times 0.1.
     numbers = [floor(at / step + 1e-6) for at, _one in found]
     count = max(numbers) + 1

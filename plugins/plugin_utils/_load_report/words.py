@@ -46,11 +46,10 @@ def day(moment: str) -> str:
     """Return a moment as people read it, or as it is given where it is none."""
     try:
         read = datetime.fromisoformat(moment)
-    except ValueError:
+        known = read if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         return moment
-    if read.tzinfo is None:
-        return f"{read:%Y-%m-%d %H:%M:%S}"
-    return f"{read.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{known:%Y-%m-%d %H:%M:%S}{'' if read.tzinfo is None else ' UTC'}"
 
 
 def listed(words: Sequence[str]) -> str:
