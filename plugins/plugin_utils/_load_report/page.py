@@ -36,11 +36,7 @@ def page(given: Any, previous: Any) -> dict[str, Any]:
         "problems": words(part(run, "slo"), "problems"),
         "tiles": list(_tiles(run, targets)),
         "targets": [one.row() for one in targets],
-        "findings": [
-            {name: text(one.get(name)) for name in ("sentence", "variable", "remedy")}
-            | {"bottleneck": text(one.get("bottleneck")).replace("_", " ")}
-            for one in rows(run, "findings")
-        ],
+        "findings": _findings(run),
         "comparison": comparison(run, run_of(previous, "previous run")) if previous else {},
         "charts": drawn,
         "edge": edge,
@@ -48,6 +44,17 @@ def page(given: Any, previous: Any) -> dict[str, Any]:
         "tried": tried(run),
         "absent": [*_absent(run, drawn), *_without_errors(run, unseen_at_the_edge), *unseen_on_machines],
     }
+
+
+def _findings(run: Run) -> list[dict[str, str]] | None:
+    """Return what limits the platform; none where nobody looked, which is not the same as nothing."""
+    if run.get("findings") is None:
+        return None
+    return [
+        {name: text(one.get(name)) for name in ("sentence", "variable", "remedy")}
+        | {"bottleneck": text(one.get("bottleneck")).replace("_", " ")}
+        for one in rows(run, "findings")
+    ]
 
 
 def _facts(run: Run) -> Iterator[dict[str, Any]]:
@@ -88,6 +95,8 @@ def _tiles(run: Run, targets: Sequence[Judged]) -> Iterator[dict[str, str]]:
 def _absent(run: Run, drawn: dict[str, Any]) -> Iterator[str]:
     if not part(run, "totals"):
         yield "what the clients counted"
+    if run.get("findings") is None:
+        yield "what limits the platform"
     if not drawn:
         yield "requests and response times over time"
     elif len(drawn["charts"]) < 3:

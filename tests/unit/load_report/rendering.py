@@ -20,7 +20,8 @@ DOCTYPE = "<!DOCTYPE html>\n"
 def rendered(run: Any, previous: Any = None) -> str:
     """Return the page of a run by the template engine of Ansible, with the settings of its module."""
     variables = {"page": load_test_page(run, previous or {})}
-    templar = Templar(loader=DataLoader(), variables=variables).copy_with_new_env(searchpath=[str(TEMPLATES)])
+    loader = DataLoader()  # type: ignore[no-untyped-call]
+    templar = Templar(loader=loader, variables=variables).copy_with_new_env(searchpath=[str(TEMPLATES)])
     source = trust_as_template((TEMPLATES / "load-test.html.j2").read_text(encoding="utf-8"))
     overrides = {"trim_blocks": True, "lstrip_blocks": False}
     return str(templar.template(source, escape_backslashes=False, overrides=overrides))

@@ -153,14 +153,27 @@ def test_everything_is_on_the_page_of_a_run_that_measured_everything() -> None:
     assert bars[:3] == ["width: 33.5%", "width: 33.2%", "width: 33.3%"]
 
 
+def test_on_a_phone_the_cells_bear_the_names_of_their_columns() -> None:
+    page = tree(rendered(whole(), earlier()))
+    found = {}
+    for table in page.iter("table"):
+        heads = [words(head) for head in table.findall("thead/tr/th")]
+        for row in table.findall("tbody/tr"):
+            for head, cell in zip(heads, row, strict=True):
+                if cell.get("data-label"):
+                    found[head] = cell.get("data-label")
+    assert {"Wanted", "Before", "Now", "Requests", "Failed", "Mean wait"} <= set(found)
+    assert all(label == head[0].lower() + head[1:] for head, label in found.items())
+
+
 def test_a_run_that_measured_nothing_says_so() -> None:
     page = assert_sound(rendered(bare()))
-    assert headings(page) == ["What limits the platform", "Beside the run before", "What nobody measured"]
+    assert headings(page) == ["Beside the run before", "What nobody measured"]
     text = words(page.find("body"))
     assert "No targets were held against this run." in text
-    assert "No limit was found." in text
+    assert "No limit was found." not in text
     assert "There is no earlier run of this scenario." in text
-    assert "CPU of the app nodes; " in text
+    assert "What the clients counted; what limits the platform; " in text
     for tag in ("svg", "table", "details"):
         assert not list(page.iter(tag))
     assert page.find(".//dl[@class='tiles']") is None
@@ -221,6 +234,12 @@ def test_marks_are_text() -> None:
     assert not list(page.iter("b"))
     keys = assert_sound(rendered(bare(edge={"codes": {"<2>": 5, "4&": 1}})))
     assert [row[0] for row in table_of(keys, "codes")] == ["4&", "<2>"]
+
+
+def test_no_limit_was_found() -> None:
+    page = assert_sound(rendered(bare(findings=[])))
+    section = page.find(".//section[@aria-labelledby='findings']")
+    assert words(section) == "What limits the platform No limit was found."
 
 
 def test_problems_of_sources_are_listed() -> None:

@@ -299,6 +299,7 @@ def test_what_nobody_measured_is_named() -> None:
     assert load_test_page(whole())["absent"] == []
     assert load_test_page(bare())["absent"] == [
         "what the clients counted",
+        "what limits the platform",
         "requests and response times over time",
         "what the platform costs",
         "requests of each node",
@@ -320,6 +321,12 @@ def test_what_nobody_measured_is_named() -> None:
 def test_no_errors_are_missing_where_none_were(buckets: list[dict[str, Any]], *, missing: bool) -> None:
     told = load_test_page(bare(edge={"step": 5, "buckets": buckets, "errors": []}))
     assert ("errors by kind" in told["absent"]) is missing
+
+
+def test_to_find_no_limit_is_not_to_look_for_none() -> None:
+    assert load_test_page(bare(findings=[]))["findings"] == []
+    assert "what limits the platform" not in load_test_page(bare(findings=[]))["absent"]
+    assert load_test_page(bare())["findings"] is None
 
 
 def test_week_0_is_a_week() -> None:
