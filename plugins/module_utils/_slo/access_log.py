@@ -39,6 +39,8 @@ class Line:
     uri: str
     status: int
     milliseconds: int
+    # Who has answered, the last one where others were asked before; empty where nginx has itself.
+    upstream: str = ""
 
 
 @dataclass
@@ -86,6 +88,7 @@ def parse(file: str, raw: bytes) -> Line:
         _text(told, "uri"),
         int(number(told.get("status"), f"status {what}")),
         round(number(told.get("request_time"), f"request_time {what}") * 1000),
+        _text(told, "upstream").rpartition(",")[2].strip(),
     )
 
 
