@@ -102,8 +102,10 @@ class Poolers:
         addr = f"{place[0]}:{place[1]}"
         try:
             connection = self._connection(place)
-            mode = next(row["value"] for row in _rows(connection, "SHOW CONFIG") if row["key"] == "pool_mode")
-            rows = _rows(connection, "SHOW DATABASES")
+            mode = next(
+                row["value"] for row in rows_of(connection, "SHOW CONFIG") if row["key"] == "pool_mode"
+            )
+            rows = rows_of(connection, "SHOW DATABASES")
         except psycopg.Error as error:
             self._connections.pop(addr, None)
             return Pooler(addr, problem=first_line(str(error)))
@@ -162,7 +164,7 @@ class Poolers:
         return said
 
 
-def _rows(connection: Any, question: LiteralString) -> list[dict[str, Any]]:
+def rows_of(connection: Any, question: LiteralString) -> list[dict[str, Any]]:
     cursor = connection.execute(question)
     names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
