@@ -50,3 +50,18 @@ attributes:
   platform:
     support: full
 """
+
+    RUNS = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is begun.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details: What was begun is not begun again; what goes on is waited for.
+  platform:
+    support: full
+"""

@@ -56,7 +56,7 @@ def test_every_fragment_declares_the_attributes_that_are_described() -> None:
     code = import_module(f"{PLUGINS}.doc_fragments.attributes").ModuleDocFragment
     described = yaml.safe_load(code.DOCUMENTATION)["attributes"]
     assert all(attribute["description"] for attribute in described.values())
-    for name in ("CONVERGES", "READS"):
+    for name in ("CONVERGES", "READS", "RUNS"):
         declared = yaml.safe_load(getattr(code, name))["attributes"]
         assert set(declared) == set(described), name
         assert all(attribute["support"] for attribute in declared.values()), name
