@@ -148,7 +148,12 @@ def text_table(results: Sequence[Result]) -> str:
         head,
         *((r.target.name, r.shown, r.target.text, r.verdict, r.source or r.reason) for r in results),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Put cells under each other. The last column may be as long as it likes."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in rows

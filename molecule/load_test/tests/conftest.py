@@ -1,0 +1,89 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load tests against a small platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from ansible_collections.payaid.scaling.molecule.conftest import Machines, Playbooks
+
+RUNS = "/var/lib/payaid-load-test"
+UNITS = "systemctl list-units --all --plain --no-legend --state=active 'payaid-load-test@*'"
+
+
+@dataclass
+class LoadTests:
+    """Runs load tests from the scenario's generator."""
+
+    machines: Machines
+    play: Playbooks
+    reports: Path
+
+    def generator(self, command: str) -> str:
+        return str(self.machines("gen1").check_output(f"sudo sh -c '{command}'"))
+
+    def going_on(self) -> list[str]:
+        """Return the load tests that go on."""
+        said = str(self.machines("gen1").check_output(UNITS))
+        return [line.split()[0] for line in said.splitlines() if line.strip()]
+
+    def __call__(self, scenario: str, *, fails: bool = False, **how: Any) -> tuple[str, dict[str, Any]]:
+        """Run one; return what was said, and what is kept of it, which is nothing where it was refused."""
+        before = set(self.reports.glob("*.json"))
+        said = self.play(
+            "playbooks/load_test.yml",
+            fails=fails,
+            load_test_scenario=scenario,
+            load_test_reports=str(self.reports),
+            **how,
+        )
+        kept = [json.loads(path.read_text()) for path in set(self.reports.glob("*.json")) - before]
+        return " ".join(said.split()), kept[0] if kept else {}
+
+    @contextmanager
+    def begun(self, **how: Any) -> Iterator[subprocess.Popen[str]]:
+        """Have one be under way."""
+        with self.play.begin(
+            "playbooks/load_test.yml",
+            load_test_scenario="users",
+            load_test_reports=str(self.reports),
+            load_test_users=20,
+            load_test_think_time=2,
+            load_test_ramp=5,
+            load_test_hold=300,
+            **how,
+        ) as running:
+            try:
+                yield running
+            finally:
+                self.kill()
+
+    def kill(self, *, workers: bool = True) -> None:
+        """Kill the runs of this test, with those of its processes that are in sessions of their own."""
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes().decode()
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if str(self.reports) in command and (workers or parent == os.getpid()):
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+@pytest.fixture
+def load_tests(machines: Machines, playbooks: Playbooks, tmp_path: Path) -> LoadTests:
+    return LoadTests(machines, playbooks, tmp_path)

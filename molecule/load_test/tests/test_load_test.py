@@ -1,0 +1,155 @@
+# Copyright (c) 2026, The payaid.scaling maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a load test asks, what it counts, and what ends it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Patience
+
+    from .conftest import LoadTests
+
+testinfra_hosts = ["localhost"]
+# So few that a computer on which everything runs answers all of them in time.
+PHASES = [{"name": "One", "seconds": 10, "rate": 3}, {"name": "Two", "seconds": 10, "rate": 5}]
+COME = 10 * 3 + 10 * 5
+
+
+def result(record: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one for one in record["slo"]["results"] if one["name"] == name)
+
+
+def test_clients_and_load_balancers_count_the_same(load_tests: LoadTests) -> None:
+    said, record = load_tests("api", load_test_phases=PHASES)
+    assert re.search(r"gen1: \d+ of about 40 s: \d+ requests/s, p95 ", said)
+    assert record["totals"] == {"requests": 2 * COME, "failed": 0, "limited": 0}
+    assert sum(bucket["requests"] for bucket in record["edge"]["buckets"]) == 2 * COME
+    assert record["edge"]["codes"] == {"200": 2 * COME}
+    # Two processes on each node, all of which have their share.
+    assert (
+        sorted(one["name"].split()[0] for one in record["edge"]["upstreams"]) == ["app1"] * 2 + ["app2"] * 2
+    )
+    assert min(one["requests"] for one in record["edge"]["upstreams"]) > COME / 10
+    # Each target is measured by whoever sees it; users who come and go show nothing of those who stay.
+    assert {one["name"]: one["source"].split()[0] for one in record["slo"]["results"]} == {
+        "api_response_time_p95": "artillery",
+        "database_query_time": "postgres",
+        "cache_hit_rate": "redis",
+        "error_rate": "artillery",
+        "availability": "artillery",
+    }
+    assert record["slo"]["passed"], record["slo"]["table"]
+    evidence = record["evidence"]
+    assert [one["host"] for one in evidence["app_nodes"]] == ["app1", "app2"]
+    assert all(0 < one["cpu"] <= 1 for one in evidence["app_nodes"] + evidence["generators"])
+    assert {one["pool"] for one in evidence["pools"]} == {"app_rw", "app_ro"}
+    assert sum(one["transactions"] for one in evidence["pools"]) > 0
+    page = next(load_tests.reports.glob("*.html")).read_text()
+    assert "All 5 targets are met." in page
+    # The generator keeps nothing of it.
+    assert load_tests.generator("ls /var/lib/payaid-load-test") == ""
+
+
+def test_a_target_that_is_missed_is_named(load_tests: LoadTests) -> None:
+    targets = {"concurrent_users": 5000}
+    said, record = load_tests(
+        "users",
+        fails=True,
+        slo_targets=targets,
+        load_test_users=100,
+        load_test_think_time=5,
+        load_test_ramp=5,
+        load_test_hold=15,
+    )
+    assert record["slo"]["missed"] == ["concurrent_users"], record["slo"]["table"]
+    assert result(record, "concurrent_users")["value"] == 100
+    assert "concurrent_users is 100 users (target >= 5000 users, by k6" in said
+    assert record["totals"]["failed"] == 0
+    # Told without failing, where that is asked for, and compared with the one before.
+    _said, record = load_tests(
+        "users",
+        slo_targets=targets,
+        load_test_gate=False,
+        load_test_users=100,
+        load_test_think_time=5,
+        load_test_ramp=5,
+        load_test_hold=15,
+    )
+    assert record["slo"]["missed"] == ["concurrent_users"]
+    newest = sorted(load_tests.reports.glob("*.html"))[-1].read_text()
+    assert "Beside the run before" in newest
+
+
+def test_logins_and_writes(load_tests: LoadTests) -> None:
+    query = "SELECT count(*) FROM contacts WHERE tenant_id = 'load-test'"
+    count = f'cd / && sudo -u postgres psql -XAtq -d app -c "{query}"'
+    before = int(load_tests.machines("data1").check_output(count))
+    _said, record = load_tests("writes", load_test_phases=[{"seconds": 20, "rate": 2}])
+    # What cannot be captured, a login that is forgotten say, would be an error.
+    assert record["totals"] == {"requests": 4 * 40, "failed": 0, "limited": 0}
+    assert int(load_tests.machines("data1").check_output(count)) - before == 40
+
+
+def test_websockets(load_tests: LoadTests) -> None:
+    said, record = load_tests("websocket", load_test_phases=[{"seconds": 5, "rate": 2}], load_test_gate=False)
+    assert "0 of 0 failed" in said
+    assert record["totals"]["failed"] == 0
+    assert record["edge"]["codes"] == {"101": 10}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"load_test_target": "https://example.com"}, "is of none of the machines that the inventory lists"),
+        ({"load_test_scenario": "apis"}, "load_test_scenario=apis is none of api, quick, users,"),
+        ({"load_test_phases": [{"seconds": 0, "rate": 1}]}, "Phase 1 of load_test_phases has seconds=0"),
+    ],
+)
+def test_what_is_refused_before_anybody_is_asked(
+    load_tests: LoadTests, asked: dict[str, Any], said: str
+) -> None:
+    scenario = asked.pop("load_test_scenario", "api")
+    told, record = load_tests(scenario, fails=True, **asked)
+    assert said in told
+    assert "Nothing was asked." in told
+    assert record == {}
+    assert load_tests.generator("ls /var/lib/payaid-load-test") == ""
+
+
+def test_a_second_one_is_refused_and_a_run_that_is_killed_ends_its_load(
+    load_tests: LoadTests, soon: Patience
+) -> None:
+    with load_tests.begun():
+        soon(load_tests.going_on, 120)
+        [unit] = load_tests.going_on()
+        said, _record = load_tests("quick", fails=True)
+        assert f"is still running there: wait for its end, or end it by `systemctl stop {unit[:-8]}`" in said
+        assert load_tests.going_on() == [unit]
+        # Its worker goes on by itself, and looks once more.
+        load_tests.kill(workers=False)
+        soon(lambda: not load_tests.going_on(), 20)
+
+
+def test_a_load_that_nobody_looks_at_ends(load_tests: LoadTests, soon: Patience) -> None:
+    with load_tests.begun():
+        soon(load_tests.going_on, 120)
+        load_tests.kill()
+        assert load_tests.going_on()
+        assert soon(lambda: not load_tests.going_on(), 90) > 20
+
+
+def test_passwords_are_in_no_command_line(load_tests: LoadTests, soon: Patience) -> None:
+    with load_tests.begun(load_test_environment={"WORD": "canary-7c1f"}):
+        soon(load_tests.going_on, 120)
+        commands = load_tests.generator('cat /proc/[0-9]*/cmdline | tr "\\000" " "')
+        assert "k6 run" in commands
+        assert "canary-7c1f" not in commands
+        # It is handed over all the same.
+        assert "canary-7c1f" in load_tests.generator("cat /proc/$(pgrep -x k6)/environ")
+    soon(lambda: not load_tests.going_on(), 90)
