@@ -25,11 +25,27 @@ from redis import Redis, RedisCluster
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
 
-MACHINES = ("lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3")
+MACHINES = ("lb1", "lb2", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3", "gen1")
 # Requests a second: what a computer carries beside Ansible, of which a slow one has little left.
 RATE = float(os.environ.get("WEEKS_RATE", "30"))
 LEDGER = "/var/lib/payaid/ledger.jsonl"
-WEEKS = {0: "week0_baseline", 1: "week1_load_balancer", 2: "week2_read_replica", 3: "week3_redis_cluster"}
+WEEKS = {
+    0: "week0_baseline",
+    1: "week1_load_balancer",
+    2: "week2_read_replica",
+    3: "week3_redis_cluster",
+    4: "week4_load_test",
+    5: "week5_production",
+}
+# What a computer carries on which all of it runs, with the other traffic beside it.
+LOAD: dict[str, Any] = {
+    "load_test_phases": [{"seconds": 10, "rate": 2}, {"seconds": 20, "rate": 5}],
+    "load_test_users": 40,
+    "load_test_think_time": 4,
+    "load_test_ramp": 5,
+    "load_test_hold": 20,
+}
+TARGETS: dict[str, Any] = {"concurrent_users": 40, "api_response_time_p95": 2000}
 # As many of them as would not be there again by chance.
 REMEMBERED = 500
 
@@ -88,6 +104,11 @@ class Rollout:
         return f"https://{self.addresses['lb1']}"
 
     @property
+    def shared(self) -> str:
+        """Return where the load balancers are asked together, from week 5 on."""
+        return f"https://{self.addresses['lb1'].rpartition('.')[0]}.254"
+
+    @property
     def server(self) -> str:
         """Return where the single server of week 0 is asked."""
         return f"http://{self.addresses['app1']}:3000"
@@ -100,14 +121,14 @@ class Rollout:
 
     def week(self, number: int, **how: Any) -> str:
         began = time.monotonic()
-        said = self.play(f"playbooks/{WEEKS[number]}.yml", **how)
+        said = self.play(f"playbooks/{WEEKS[number]}.yml", **{**self.loaded, **how})
         self.took[number] = time.monotonic() - began
         return " ".join(said.split())
 
     @contextmanager
     def begun(self, number: int) -> Iterator[Running]:
         """Have a week be under way; it is ended with the test that has not waited for it."""
-        with self.play.begin(f"playbooks/{WEEKS[number]}.yml") as process:
+        with self.play.begin(f"playbooks/{WEEKS[number]}.yml", **self.loaded) as process:
             running = Running(process)
             try:
                 yield running
@@ -126,6 +147,19 @@ class Rollout:
     def verify(self, **how: Any) -> str:
         """Ask whether the week that it is in is whole."""
         return " ".join(self.play("playbooks/rollout_verify.yml", rollout_week=3, **how).split())
+
+    @property
+    def reports(self) -> Path:
+        return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "load-tests"
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return TARGETS
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """What every week is given; those without a load test take no notice."""
+        return {**LOAD, "slo_targets": TARGETS, "load_test_reports": str(self.reports)}
 
     @property
     def secret(self) -> dict[str, Any]:

@@ -142,6 +142,54 @@ def test_what_would_not_fit_into_a_single_redis_stays_in_the_cluster(rollout: Ro
     assert len(rollout.masters()) == 3
 
 
+def test_a_target_that_is_missed_is_no_week(rollout: Rollout) -> None:
+    said = rollout.week(4, slo_targets={**rollout.targets, "api_response_time_p95": 0.01}, fails=True)
+    assert "Performance targets are missed: api_response_time_p95 is" in said
+    assert rollout.done()[-1] == "4 begun"
+    status = rollout.play("playbooks/rollout_status.yml")
+    assert "week 4" in status.lower()
+
+
+def test_the_platform_is_measured(rollout: Rollout) -> None:
+    with rollout.traffic(rollout.edge):
+        rollout.week(4)
+    assert rollout.done()[-1] == "4 verified"
+    measured = rollout.ledger("pg2")[-1]["measured"]["targets"]
+    assert set(measured) == {"api", "users"}
+    assert measured["users"]["concurrent_users"] == 40
+    assert measured["api"]["error_rate"] == measured["users"]["error_rate"] == 0
+    # Nobody is sent to HTTPS yet.
+    assert rollout.ask(f"http://{rollout.addresses['lb1']}/api/live").status == 200
+    assert len(list(rollout.reports.glob("*.html"))) >= 2
+
+
+def test_the_platform_in_its_full_size(rollout: Rollout) -> None:
+    with rollout.traffic(rollout.edge):
+        rollout.week(5)
+    assert rollout.done("lb2")[-1] == rollout.done("lb1")[-1] == "5 verified"
+    assert rollout.nodes(rollout.shared) == {"app1", "app2"}
+    answer = rollout.ask(f"http://{rollout.addresses['lb1']}/api/live")
+    assert (answer.status, answer.headers["location"]) == (
+        308,
+        f"https://{rollout.addresses['lb1']}/api/live",
+    )
+    assert "strict-transport-security" in rollout.ask(f"{rollout.edge}/api/live").headers
+
+
+def test_back_from_the_full_size(rollout: Rollout) -> None:
+    with rollout.traffic(rollout.edge):
+        rollout.back(5)
+    assert rollout.done()[-1] == "4 verified"
+    assert "strict-transport-security" not in rollout.ask(f"{rollout.edge}/api/live").headers
+    assert rollout.ask(f"http://{rollout.addresses['lb1']}/api/live").status == 200
+
+
+def test_back_from_the_load_tests(rollout: Rollout) -> None:
+    with rollout.traffic(rollout.edge):
+        rollout.back(4)
+    assert rollout.done()[-1] == "3 verified"
+
+
 def test_back_to_a_single_redis_with_what_the_cluster_holds(rollout: Rollout) -> None:
     rollout.remember("in the cluster")
     # The one that stays is not to be the one that it happens to be.
@@ -186,6 +234,8 @@ def test_and_forward_again(rollout: Rollout) -> None:
         rollout.week(1)
         rollout.week(2)
         rollout.week(3)
+        rollout.week(4)
+        rollout.week(5)
     assert rollout.nodes(rollout.edge) == {"app1", "app2"}
     assert rollout.remembers("before")
     assert len(rollout.masters()) == 3
@@ -193,13 +243,13 @@ def test_and_forward_again(rollout: Rollout) -> None:
 
 def test_where_it_stands_can_be_read(rollout: Rollout) -> None:
     said = rollout.play("playbooks/rollout_status.yml")
-    assert "The platform is in week 3: Redis Cluster." in said
+    assert "The platform is in week 5: Production, full size." in said
     text = rollout.play("playbooks/rollout_status.yml", rollout_format="json")
     # Among what Ansible says of its own it is the only JSON.
     told = json.loads(text[text.index("{\n") : text.rindex("}") + 1])
-    assert told["week"] == 3
+    assert told["week"] == 5
     verified = [entry["week"] for entry in told["entries"] if entry["outcome"] == "verified"]
-    assert verified == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert verified == [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5]
     assert told["silent"] == []
     # Whichever machine is lost, the others know all of it.
     assert rollout.done("pg2") == rollout.done("app1") == rollout.done("lb1")
