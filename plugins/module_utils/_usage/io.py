@@ -17,7 +17,12 @@ from ansible_collections.payaid.scaling.plugins.module_utils._module import Run
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres.text import first_line
 from ansible_collections.payaid.scaling.plugins.module_utils._postgres_poolers.console import rows_of
-from ansible_collections.payaid.scaling.plugins.module_utils._usage.model import Look, PoolLook
+from ansible_collections.payaid.scaling.plugins.module_utils._usage.model import (
+    Look,
+    PoolLook,
+    belongs,
+    used_by_units,
+)
 
 try:
     import psycopg
@@ -67,14 +72,12 @@ class Machine:
     def _used(self) -> float:
         if not self._units:
             return 0
-        status, output, errors = self._run(
-            ["systemctl", "--no-pager", "show", "--property=CPUUsageNSec", *self._units]
-        )
+        shown = ["--property=Id,CPUUsageNSec,ControlGroup", *self._units]
+        status, output, errors = self._run(["systemctl", "--no-pager", "show", *shown])
         if status:
             raise Refusal(f"{self.host}: systemctl show {' '.join(self._units)} says: {errors.strip()}")
-        values = [line.partition("=")[2] for line in output.splitlines() if "=" in line]
-        # A unit that does not run has used nothing; where the kernel does not count, it says [not set].
-        return sum(int(value) for value in values if value.isdigit() and int(value) < 2**63) / 1e9
+        counted, uncounted = used_by_units(output)
+        return counted + (_used_by_processes(uncounted) if uncounted else 0)
 
     def _pools(self) -> dict[str, PoolLook]:
         with self._asking("pgbouncer", "pgbouncer", self._pooler) as connection:
@@ -140,6 +143,22 @@ def _as_owner(host: str) -> Iterator[None]:
         yield
     finally:
         os.seteuid(was)
+
+
+def _used_by_processes(groups: Sequence[str]) -> float:
+    """Return the seconds that the processes of control groups have used, their ended children included."""
+    ticks = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            within = (process / "cgroup").read_text()
+            if not belongs(within, groups):
+                continue
+            # The name of a process may have blanks and brackets.
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended, and its parent has its time
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _processors() -> tuple[float, float]:

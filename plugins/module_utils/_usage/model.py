@@ -36,6 +36,30 @@ class Look:
     lags: Mapping[str, float] = field(default_factory=dict)
 
 
+def used_by_units(shown: str) -> tuple[float, list[str]]:
+    """Read what systemctl shows of units.
+
+    Returned are the seconds that they have used, as far as the kernel counts them by units, and the control
+    groups of those where it does not, as in containers.
+    """
+    seconds, uncounted = 0.0, []
+    for block in shown.strip().split("\n\n"):
+        fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        used, group = fields.get("CPUUsageNSec", ""), fields.get("ControlGroup", "")
+        # It is not set, or the highest number that there is, where nobody counts.
+        if used.isdigit() and int(used) < 2**63:
+            seconds += int(used) / 1e9
+        elif group:
+            uncounted.append(group)
+    return seconds, uncounted
+
+
+def belongs(cgroup: str, groups: Sequence[str]) -> bool:
+    """Return whether a process is of one of the control groups, by its /proc/N/cgroup."""
+    paths = {line.split(":", 2)[2] for line in cgroup.splitlines() if line.count(":") >= 2}
+    return any(path == group or path.startswith(f"{group}/") for path in paths for group in groups)
+
+
 def told(looks: Sequence[Look], cores: int) -> dict[str, Any]:
     """Return what was used between the looks: as a whole, and from each one to the next."""
     first, last = looks[0], looks[-1]

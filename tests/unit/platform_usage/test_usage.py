@@ -6,7 +6,13 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.payaid.scaling.plugins.module_utils._usage.model import Look, PoolLook, told
+from ansible_collections.payaid.scaling.plugins.module_utils._usage.model import (
+    Look,
+    PoolLook,
+    belongs,
+    told,
+    used_by_units,
+)
 
 
 def pool(transactions: int, waited_us: int, waiting: int = 0, serving: int = 0) -> PoolLook:
@@ -67,3 +73,33 @@ def test_a_pool_that_nobody_had_used_before_is_told_of() -> None:
 def test_the_longest_lag_counts(looks: list[dict[str, float]]) -> None:
     found = told([Look(float(at), lags=lags) for at, lags in enumerate(looks)], cores=1)
     assert found["replicas"] == [{"name": "pg2", "lag_max_s": 2.5}]
+
+
+# What systemd 257 showed in a container, where nobody counts, and on a machine.
+SHOWN = r"""
+ControlGroup=/machine/system.slice/system-payaid\x2dapp.slice/payaid-app@3001.service
+CPUUsageNSec=[not set]
+Id=payaid-app@3001.service
+
+ControlGroup=/system.slice/nginx.service
+CPUUsageNSec=2500000000
+Id=nginx.service
+
+ControlGroup=
+CPUUsageNSec=18446744073709551615
+Id=payaid-app@3002.service
+"""
+APP = r"/machine/system.slice/system-payaid\x2dapp.slice/payaid-app@3001.service"
+
+
+def test_what_is_counted_by_units_and_what_is_not() -> None:
+    assert used_by_units(SHOWN) == (2.5, [APP])
+    assert used_by_units("") == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "of_it"),
+    [(APP, True), (f"{APP}/worker", True), (f"{APP}s", False), (APP[:-1], False), ("/", False)],
+)
+def test_whose_a_process_is(path: str, *, of_it: bool) -> None:
+    assert belongs(f"2:cpuacct:/machine\n1:name=systemd:{path}\n0::{path}\n", [APP]) is of_it
