@@ -138,7 +138,13 @@ def _app(evidence: Run, settings: Settings) -> Iterator[dict[str, Any]]:
 
 
 def _pools(evidence: Run, settings: Settings) -> Iterator[dict[str, Any]]:
-    tight = [one for one in evidence.get("pools") or () if (one.get("waited_ms") or 0) >= POOL_WAIT]
+    # Where few ask, most of the time is that of the first connections.
+    tight = [
+        one
+        for one in evidence.get("pools") or ()
+        if (one.get("waited_ms") or 0) >= POOL_WAIT
+        and (one.get("waiting_max") or (one.get("serving_max") or 0) >= (one.get("size") or 0) > 0)
+    ]
     if tight:
         size = int(settings.get("platform_pool_size") or 0)
         told = ", ".join(

@@ -25,7 +25,8 @@ def record(
     """Put together what was said at the begin, by the clients, and by each machine.
 
     told has what is known without the machines, with the clients' own verdict as slo. Each machine has left
-    what it knows in its variables: platform_slo, platform_usage and platform_answered.
+    what it knows in its variables: platform_slo_postgres, platform_slo_redis, platform_usage and
+    platform_answered.
     """
     hosts = list(dict.fromkeys(host for kind in machines.values() for host in kind))
     slo = worst(_checks(told, machines, hostvars))
@@ -45,8 +46,12 @@ def _checks(
     told: Mapping[str, Any], machines: Mapping[str, Sequence[str]], hostvars: HostVars
 ) -> list[dict[str, Any]]:
     """Return the verdicts of those who saw a part. What nobody could be asked for, the clients' own says."""
-    asked = [*(machines.get("databases") or ()), *(machines.get("redis_nodes") or ())]
-    others = [(host, hostvars[host].get("platform_slo") or {}) for host in asked]
+    asked = {"databases": "platform_slo_postgres", "redis_nodes": "platform_slo_redis"}
+    others = [
+        (host, hostvars[host].get(name) or {})
+        for kind, name in asked.items()
+        for host in machines.get(kind) or ()
+    ]
     return [
         {"host": ", ".join(told["generators"]), "slo": told["slo"]},
         *({"host": host, "slo": slo} for host, slo in others if "results" in slo),

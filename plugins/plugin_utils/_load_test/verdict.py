@@ -38,7 +38,8 @@ def worst(checks: Sequence[Mapping[str, Any]], leave: Sequence[str] = ()) -> dic
 
 def _worst(name: str, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     told = [
-        {**one, "source": f"{one['source']} at {check['host']}" if one["source"] else ""}
+        # Which file or address it was does not matter to whom reads on which machine.
+        {**one, "source": f"{one['source'].split(' (')[0]} at {check['host']}" if one["source"] else ""}
         for check in checks
         for one in check["slo"]["results"]
         if one["name"] == name

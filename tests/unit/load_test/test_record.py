@@ -110,8 +110,9 @@ def machine(host: str, cpu: float, cores: int = 2) -> dict[str, Any]:
     return {"host": host, "cpu": cpu, "cores": cores}
 
 
-def pool(waited_ms: float) -> dict[str, Any]:
-    return {"host": "app1", "pool": "app_rw", "waited_ms": waited_ms, "waiting_max": 9}
+def pool(waited_ms: float, waiting_max: int = 9, serving_max: int = 0) -> dict[str, Any]:
+    waited = {"waited_ms": waited_ms, "waiting_max": waiting_max, "serving_max": serving_max}
+    return {"host": "app1", "pool": "app_rw", "size": 20, **waited}
 
 
 CASES: list[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = [
@@ -129,6 +130,9 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = [
         [("app_processes", {"platform_app_ports": [3000, 3001, 3002]})],
     ),
     ({"evidence": {"pools": [pool(4.5)]}}, [("pool_waits", {"platform_pool_size": 30})]),
+    ({"evidence": {"pools": [pool(4.5, 0, 20)]}}, [("pool_waits", {"platform_pool_size": 30})]),
+    # That was the time until there were connections at all.
+    ({"evidence": {"pools": [pool(4.5, 0, 3)]}}, []),
     ({"evidence": {"generators": [machine("gen1", 0.95)]}}, [("generator", {})]),
     ({"evidence": {"databases": [machine("pg1", 0.85)]}}, [("database_cpu", {})]),
     ({"evidence": {"replicas": [{"host": "pg2", "lag_max_s": 3.2}]}}, [("replica_lag", {})]),
@@ -211,7 +215,11 @@ def test_all_that_machines_know_is_put_together() -> None:
         },
         # Asked when it was not there yet, in a check run.
         "pg1": {"platform_address": "10.0.0.31", "platform_usage": {"skipped": True}},
-        "redis1": {"platform_address": "10.0.0.41", "platform_slo": redis["slo"], "platform_usage": used},
+        "redis1": {
+            "platform_address": "10.0.0.41",
+            "platform_slo_redis": redis["slo"],
+            "platform_usage": used,
+        },
         "gen1": {
             "platform_address": "10.0.0.51",
             "platform_usage": used,
