@@ -66,7 +66,8 @@ def told(looks: Sequence[Look], cores: int) -> dict[str, Any]:
     return {
         "cores": cores,
         "seconds": round(last.at - first.at, 1),
-        "cpu": _share(first, last, cores),
+        # What has ended takes its count along; so it is added up from look to look.
+        "cpu": _part(sum(_used(a, b) for a, b in _pairs(looks)), last.at - first.at, cores),
         "cpu_max": max((_share(a, b, cores) for a, b in _pairs(looks)), default=0.0),
         "machine": _machine(first, last),
         "series": [
@@ -86,9 +87,17 @@ def _pairs(looks: Sequence[Look]) -> list[tuple[Look, Look]]:
 
 
 def _share(a: Look, b: Look, cores: int) -> float:
-    """Return which part of all cores the units used. A unit that was restarted counts from nothing again."""
-    passed = (b.at - a.at) * cores
-    return round(max(b.units - a.units, 0) / passed, 3) if passed > 0 else 0.0
+    """Return which part of all cores the units used."""
+    return _part(_used(a, b), b.at - a.at, cores)
+
+
+def _used(a: Look, b: Look) -> float:
+    """Return the seconds that the units used. One that was restarted counts from nothing again."""
+    return max(b.units - a.units, 0)
+
+
+def _part(seconds: float, passed: float, cores: int) -> float:
+    return round(seconds / (passed * cores), 3) if passed > 0 else 0.0
 
 
 def _machine(a: Look, b: Look) -> float:

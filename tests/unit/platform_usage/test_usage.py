@@ -39,6 +39,11 @@ def test_a_unit_that_was_restarted_has_used_nothing_less_than_nothing() -> None:
     assert told([Look(100, 10), Look(105, 2)], cores=1)["cpu"] == 0
 
 
+def test_what_was_used_before_the_end_of_a_unit_is_not_forgotten() -> None:
+    found = told([Look(0, 0), Look(5, 4), Look(10, 7), Look(15, 0), Look(20, 0)], cores=1)
+    assert (found["cpu"], found["cpu_max"]) == (0.35, 0.8)
+
+
 def test_how_long_transactions_waited_is_what_came_between() -> None:
     looks = [
         Look(0, pools={"app_rw": pool(1000, 9_000_000), "app_ro": pool(0, 0)}),
