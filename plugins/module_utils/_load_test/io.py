@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.payaid.scaling.plugins.module_utils._load_test.plan import BUSY, Runs
@@ -58,7 +60,12 @@ class LoadTests:
             begun=(self._folder / run / MARK).exists(),
             took=(ended - started) / 1e6 if ended > started else None,
             others=tuple(other for other in others if other != run),
+            left=tuple(sorted(path.name for path in self._folder.glob("*") if path.name != run)),
         )
+
+    def sweep(self, runs: Sequence[str]) -> None:
+        for run in runs:
+            shutil.rmtree(self._folder / run)
 
     def start(self, run: str) -> None:
         """Begin it, and have it ended where nobody asks for it any more."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,6 +30,8 @@ class Runs:
     took: float | None = None
     # Other runs that go on.
     others: tuple[str, ...] = ()
+    # Folders of runs that were refused or killed; who ends well has his taken away.
+    left: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -38,11 +41,28 @@ class Runs:
 class Units(Protocol):
     """What carries the steps out."""
 
+    def sweep(self, runs: Sequence[str]) -> None:
+        """Take away the folders of runs."""
+
     def start(self, run: str) -> None:
         """Begin a run."""
 
     def stop(self, run: str) -> None:
         """End a run, and return when it has ended."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    runs: tuple[str, ...]
+
+    def describe(self) -> str:
+        return f"Take away what is left of {', '.join(self.runs)}."
+
+    def simulate(self, state: Runs) -> Runs:
+        return replace(state, left=())
+
+    def apply(self, io: Units) -> None:
+        io.sweep(self.runs)
 
 
 @dataclass(frozen=True)
@@ -84,4 +104,4 @@ def plan(seen: Runs, run: str, wanted: str, host: str) -> tuple[Step[Runs, Units
             f"{host}: the load test {seen.others[0]} is still running there: wait for its end, or end it by "
             f"`systemctl stop payaid-load-test@{seen.others[0]}`. Nothing was begun."
         )
-    return (Start(run),)
+    return (Sweep(seen.left), Start(run)) if seen.left else (Start(run),)

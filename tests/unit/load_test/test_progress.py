@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,12 @@ BROKEN = Runs("failed", "exit-code", 1, begun=True)
     [
         (NEVER, "ended", ["Begin the load test r1."]),
         (NEVER, "started", ["Begin the load test r1."]),
+        (
+            replace(NEVER, left=("a", "b")),
+            "started",
+            ["Take away what is left of a, b.", "Begin the load test r1."],
+        ),
+        (replace(UNDER_WAY, left=("a",)), "started", []),
         (NEVER, "read", []),
         (NEVER, "stopped", []),
         # It is waited for, and not begun twice, however it has ended.
