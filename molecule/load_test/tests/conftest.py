@@ -54,7 +54,7 @@ class LoadTests:
             load_test_scenario=scenario,
             load_test_reports=str(self.reports),
             # How quick this computer is, on which everything runs, is not what is tried.
-            slo_targets={"api_response_time_p95": 5000, "concurrent_users": False} | targets,
+            slo_targets={"api_response_time_p95": 5000, "concurrent_users": False, **targets},
             **how,
         )
         kept = [json.loads(path.read_text()) for path in set(self.reports.glob("*.json")) - before]
