@@ -35,6 +35,7 @@ NEEDED_SECRETS = (
     "vault_redis_replication_password",
 )
 SENTINEL_SECRETS = ("vault_redis_sentinel_password",)
+MONITORING_SECRETS = ("vault_redis_monitor_password",)
 KNOWN_DEBIANS = ("12", "13")
 MACHINE_GROUPS = (
     "load_balancers",
@@ -43,7 +44,9 @@ MACHINE_GROUPS = (
     "postgres_replicas",
     "backup",
     "redis_nodes",
+    "monitoring",
 )
+MONITORS_MOST = 2
 REPLICAS_DEFAULT = 1
 MAX_CONNECTIONS_DEFAULT = 300
 # PostgreSQL's own reserve for superusers (3), migrations and people.
@@ -86,6 +89,7 @@ def topology_problems(
     problems += _primary_problems(groups)
     problems += _synchrony_problems(groups, hostvars)
     problems += _backup_problems(groups)
+    problems += _monitoring_problems(groups)
     problems += _address_problems(platform_hosts(groups), hostvars)
     if has.get("virtual_ip", True):
         problems += _virtual_ip_problems(groups, hostvars)
@@ -95,7 +99,7 @@ def topology_problems(
         problems += _connection_problems(groups, hostvars)
     problems += _pool_problems(groups, hostvars)
     problems += _tls_problems(groups, hostvars)
-    problems += _secret_problems(platform_hosts(groups), hostvars)
+    problems += _secret_problems(platform_hosts(groups), hostvars, monitored=bool(groups.get("monitoring")))
     return problems
 
 
@@ -147,6 +151,16 @@ def _backup_problems(groups: Groups) -> list[str]:
             "list another machine in backup."
         )
     return problems
+
+
+def _monitoring_problems(groups: Groups) -> list[str]:
+    monitors = groups.get("monitoring") or ()
+    if len(monitors) <= MONITORS_MOST:
+        return []
+    return [
+        f"The group monitoring lists {', '.join(monitors)}: each of them reads everything, and two are "
+        "enough for one to be lost, so take the others out of it."
+    ]
 
 
 def _address_problems(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
@@ -349,12 +363,17 @@ def _pool_problems(groups: Groups, hostvars: HostVars) -> list[str]:
     return []
 
 
-def _secret_problems(hosts: Sequence[str], hostvars: HostVars) -> list[str]:
+def _secret_problems(hosts: Sequence[str], hostvars: HostVars, *, monitored: bool) -> list[str]:
     if not hosts:
         return []
     missing, sealed = [], []
     sentinel = _redis_mode(hostvars[hosts[0]]) == "sentinel"
-    for name in (*NEEDED_SECRETS, *(SENTINEL_SECRETS if sentinel else ())):
+    names = (
+        *NEEDED_SECRETS,
+        *(SENTINEL_SECRETS if sentinel else ()),
+        *(MONITORING_SECRETS if monitored else ()),
+    )
+    for name in names:
         try:
             if not hostvars[hosts[0]].get(name):
                 missing.append(name)

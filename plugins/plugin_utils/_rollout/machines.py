@@ -13,7 +13,7 @@ from ansible_collections.payaid.scaling.plugins.plugin_utils._capacity.model imp
 from ansible_collections.payaid.scaling.plugins.plugin_utils._capacity.states import State, weeks_of
 
 # Machines that no role sees to yet.
-UNTOUCHED = frozenset({"monitoring", "load_generators"})
+UNTOUCHED = frozenset({"load_generators"})
 Groups = Mapping[str, Sequence[str]]
 Weeks = Sequence[Mapping[str, Any]]
 Features = Mapping[str, int]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from ansible_collections.payaid.scaling.plugins.filter.platform import (
+    MONITORING_SECRETS,
     NEEDED_SECRETS,
     FilterModule,
     addresses_of,
@@ -33,7 +34,7 @@ GROUPS = {
     "redis_nodes": ["redis1", "redis2", "redis3"],
     "monitoring": ["mon1"],
 }
-HOSTS = ["lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3"]
+HOSTS = ["lb1", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3", "mon1"]
 HOSTVARS: dict[str, dict[str, Any]] = {
     host: {
         "ansible_host": f"192.0.2.{number}",
@@ -44,7 +45,7 @@ HOSTVARS: dict[str, dict[str, Any]] = {
             "distribution_major_version": "13",
             "hostname": f"{host}-name",
         },
-        **dict.fromkeys(NEEDED_SECRETS, "secret"),
+        **dict.fromkeys((*NEEDED_SECRETS, *MONITORING_SECRETS), "secret"),
     }
     for number, host in enumerate(HOSTS, start=11)
 }
@@ -111,6 +112,11 @@ FINE: dict[str, list[Change]] = {
     "all of the pool's machines serve": [variable("app_nodes_active", 2)],
     "no replicas of the database": [no_group("postgres_replicas")],
     "an empty group of replicas": [group("postgres_replicas")],
+    "nobody who watches, and no password for that": [
+        group("monitoring"),
+        no_variable("vault_redis_monitor_password"),
+    ],
+    "two that watch, one of which does something else as well": [group("monitoring", "mon1", "lb1")],
     "a machine with two tasks": [group("load_balancers", "app1")],
     "two load balancers with an address for both": [
         group("load_balancers", "lb1", "app1"),
@@ -151,6 +157,17 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
             "2 app nodes x 2 pools x (20 + 0) connections + 10 kept for administration make 90, and "
             "postgres_server_max_connections=89 of pg1: raise it, or lower platform_pool_size."
         ],
+    ),
+    "three that watch": (
+        [group("monitoring", "mon1", "lb1", "app1")],
+        [
+            "The group monitoring lists mon1, lb1, app1: each of them reads everything, and two are enough "
+            "for one to be lost, so take the others out of it."
+        ],
+    ),
+    "one that watches without an address": (
+        [no_variable("platform_address", "mon1")],
+        ["mon1 has no platform_address: set it to the IPv4 address that the others reach it at."],
     ),
     "no load balancers": (
         [group("load_balancers")],
@@ -317,7 +334,7 @@ IMPOSSIBLE: dict[str, tuple[list[Change], list[str]]] = {
             [no_variable(secret)],
             [f"{secret} is not set for lb1: put it into the inventory's vault."],
         )
-        for secret in NEEDED_SECRETS
+        for secret in (*NEEDED_SECRETS, *MONITORING_SECRETS)
     },
     "an address for both of one load balancer": (
         [variable("platform_virtual_ip", "10.0.0.10")],
@@ -472,6 +489,7 @@ def test_every_host_of_the_platform_is_listed_once() -> None:
         "redis1",
         "redis2",
         "redis3",
+        "mon1",
     ]
 
 

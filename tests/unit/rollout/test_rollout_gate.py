@@ -125,6 +125,7 @@ GROUPS = {
     "postgres_replicas": ["pg2", "pg3"],
     "redis_nodes": ["redis1", "redis2", "redis3"],
     "backup": ["backup1"],
+    "monitoring": ["mon1"],
 }
 
 
@@ -135,8 +136,9 @@ GROUPS = {
         (1, "lb1 app1 app2 pg1 redis1", 2),
         (2, "lb1 app1 app2 pg1 pg2 redis1", 2),
         (3, "lb1 app1 app2 pg1 pg2 redis1 redis2 redis3", 2),
-        (5, "lb1 lb2 app1 app2 app3 pg1 pg2 pg3 redis1 redis2 redis3 backup1", None),
-        ("", "lb1 lb2 app1 app2 app3 pg1 pg2 pg3 redis1 redis2 redis3 backup1", None),
+        (4, "lb1 app1 app2 pg1 pg2 redis1 redis2 redis3 mon1", 2),
+        (5, "lb1 lb2 app1 app2 app3 pg1 pg2 pg3 redis1 redis2 redis3 backup1 mon1", None),
+        ("", "lb1 lb2 app1 app2 app3 pg1 pg2 pg3 redis1 redis2 redis3 backup1 mon1", None),
     ],
 )
 def test_a_week_has_its_machines(week: Any, machines: str, active: int | None) -> None:
@@ -148,6 +150,7 @@ def test_a_week_has_its_machines(week: Any, machines: str, active: int | None) -
     assert state["active"] == active
     assert state["has"]["load_balancer"] is (week != 0)
     assert state["has"]["redis_cluster"] is (week == "" or int(week) >= 3)
+    assert state["has"]["monitoring"] is (week == "" or int(week) >= 4)
 
 
 def test_on_the_way_back_the_machines_of_the_later_week_are_worked_on_too() -> None:
@@ -155,6 +158,20 @@ def test_on_the_way_back_the_machines_of_the_later_week_are_worked_on_too() -> N
     assert state["machines"]["postgres_replicas"] == ["pg2"]
     assert (state["has"]["replica_reads"], state["has"]["pooler"], state["active"]) == (False, False, 2)
     assert rollout_state(GROUPS, WEEKS, FEATURES, 0, 1)["machines"]["app_nodes"] == ["app1", "app2"]
+
+
+def test_a_platform_that_nobody_watches_works_with_the_machines_that_it_always_did() -> None:
+    unwatched = {kind: hosts for kind, hosts in GROUPS.items() if kind != "monitoring"}
+    for week in (3, 5, ""):
+        state = rollout_state(unwatched, WEEKS, FEATURES, week)
+        watched = rollout_state(GROUPS, WEEKS, FEATURES, week)
+        assert state["machines"]["monitoring"] == []
+        assert [host for host in watched["machines"]["all"] if host != "mon1"] == state["machines"]["all"]
+
+
+def test_on_the_way_back_from_its_week_the_monitoring_is_left_as_it_is() -> None:
+    state = rollout_state(GROUPS, WEEKS, FEATURES, 3, 4)
+    assert (state["machines"]["monitoring"], state["has"]["monitoring"]) == (["mon1"], False)
 
 
 def test_a_week_that_is_none_is_refused_and_never_taken_for_all() -> None:
