@@ -20,6 +20,7 @@ def platform_table(groups: Groups, hostvars: HostVars) -> list[str]:
         *_app(groups, hostvars),
         *_postgres(groups, hostvars),
         *_redis(groups, hostvars),
+        *_monitoring(groups, hostvars),
     ]
 
 
@@ -87,6 +88,21 @@ def _redis(groups: Groups, hostvars: HostVars) -> Iterator[str]:
         )
         what = ", ".join(f"{n['role']} on {n['addr'].rsplit(':', 1)[1]}" for n in mine) or "no node answers"
         yield _row(host, hostvars, f"{kind}, {what}")
+
+
+def _monitoring(groups: Groups, hostvars: HostVars) -> Iterator[str]:
+    for host in groups.get("monitoring") or ():
+        answer = (hostvars[host].get("__platform_alerts") or {}).get("json")
+        if answer is None:
+            what = "does not answer"
+        else:
+            firing = {
+                str(alert["labels"]["alertname"])
+                for alert in answer["data"]["alerts"]
+                if alert["state"] == "firing"
+            }
+            what = f"{', '.join(sorted(firing)) or 'no alerts'}: http://{hostvars[host]['platform_address']}:9090/alerts"
+        yield _row(host, hostvars, f"Prometheus, {what}")
 
 
 class FilterModule:

@@ -118,3 +118,27 @@ def test_the_workers_of_a_machine_are_said() -> None:
     app1 = SILENT["app1"] | {"app_node_worker_ports": [3100, 3101]}
     (line,) = platform_table({"app_nodes": ["app1"]}, {"app1": app1})
     assert line.endswith("Next.js on 3000, 3001, workers on 3100, 3101, release 1.4.2")
+
+
+def test_what_prometheus_says_is_said() -> None:
+    def row(answer: dict[str, Any]) -> str:
+        hostvars = SILENT | {"mon1": {"platform_address": "10.0.0.9", **answer}}
+        (line,) = [
+            line
+            for line in platform_table(GROUPS | {"monitoring": ["mon1"]}, hostvars)
+            if line.startswith("mon1")
+        ]
+        return line.split(maxsplit=2)[2]
+
+    def alert(name: str, state: str) -> dict[str, Any]:
+        return {"labels": {"alertname": name}, "state": state}
+
+    def told(*alerts: dict[str, Any]) -> dict[str, Any]:
+        return {"__platform_alerts": {"json": {"data": {"alerts": list(alerts)}}}}
+
+    assert row({}) == "Prometheus, does not answer"
+    assert row({"__platform_alerts": {"status": -1}}) == "Prometheus, does not answer"
+    assert row(told()) == "Prometheus, no alerts: http://10.0.0.9:9090/alerts"
+    assert row(told(alert("DiskFull", "pending"))) == "Prometheus, no alerts: http://10.0.0.9:9090/alerts"
+    several = told(alert("TargetDown", "firing"), alert("DiskFull", "firing"), alert("DiskFull", "firing"))
+    assert row(several) == "Prometheus, DiskFull, TargetDown: http://10.0.0.9:9090/alerts"
