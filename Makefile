@@ -17,8 +17,8 @@ export LAB_NAME LAB_SUBNET LAB_DEBIAN
 TEST_LAB_NAME ?= payaid-test
 TEST_LAB_SUBNET ?= 10.89.78.0/24
 MOLECULE := LAB_NAME=$(TEST_LAB_NAME) LAB_SUBNET=$(TEST_LAB_SUBNET) tests/molecule_run
-ROLE_SCENARIOS := app_node firewall keepalived load_test nginx nginx_acme pgbackrest pgbouncer postgres_primary postgres_reads postgres_replica \
-	postgres_switchover redis_carry_over redis_cluster redis_cluster_tls redis_sentinel release
+ROLE_SCENARIOS := app_node firewall keepalived load_test monitoring nginx nginx_acme pgbackrest pgbouncer postgres_primary postgres_reads \
+	postgres_replica postgres_switchover redis_carry_over redis_cluster redis_cluster_tls redis_sentinel release
 
 INVENTORY := inventories/$(if $(filter small,$(LAB_SIZE)),lab_small,lab)
 BIN := .venv/bin

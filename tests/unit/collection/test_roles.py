@@ -26,6 +26,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 }
 # The roles without a scenario of their own, and the scenario that applies them.
 COVERED_BY = {
+    "exporters": "monitoring",
     "haproxy_reads": "postgres_reads",
     "lab": "platform",
     "postgres_agent": "postgres_reads",
