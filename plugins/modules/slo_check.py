@@ -285,7 +285,7 @@ EXAMPLES = r"""
       url: http://192.0.2.50:9090
     targets:
       concurrent_users: false
-      replica_lag: {query: "max(pg_replication_lag_seconds)", comparison: "<", bound: 5, unit: s}
+      replica_lag: {query: "max(pg_standby_lag_seconds)", comparison: "<", bound: 5, unit: s}
 """
 
 RETURN = r"""
