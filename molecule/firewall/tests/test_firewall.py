@@ -131,10 +131,10 @@ def test_the_way_back_opens_all_and_leaves_nothing(tiers: Tiers) -> None:
 def test_said_to_be_off_it_is_off_and_a_run_that_is_told_nothing_puts_none_up(tiers: Tiers) -> None:
     tiers.converge(platform_firewall=False)
     assert tiers.states() == {"away"}
-    assert not tiers.converge(rollout_week="")
+    assert not tiers.converge(rollout_week="", platform_firewall="")
     assert tiers.states() == {"away"}
     tiers.converge(rollout_week="", platform_firewall=True)
     # Now that there is one it is kept right.
     tiers.run("pg1", "nft delete table inet payaid")
-    tiers.converge(rollout_week="")
+    tiers.converge(rollout_week="", platform_firewall="")
     assert tiers.differences() == []

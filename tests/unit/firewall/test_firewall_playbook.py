@@ -36,7 +36,9 @@ CASES = [
     Case({"platform_firewall": True}, False, PRESENT),
     Case({"platform_firewall": "false"}, False, ABSENT),
     Case({"platform_firewall": False}, True, ABSENT),
-    Case({"rollout_week": 5}, False, PRESENT),
+    Case({"rollout_week": 5}, False, ALONE),
+    Case({"rollout_week": 5}, True, PRESENT),
+    Case({"rollout_week": 5, "platform_firewall": True}, False, PRESENT),
     Case({"rollout_week": 5, "platform_firewall": False}, True, ABSENT),
     Case({"rollout_week": 4}, False, NONE),
     Case({"rollout_week": 4, "platform_firewall": True}, False, NONE),
@@ -46,11 +48,22 @@ CASES = [
 ]
 # By docs/firewall.md; the addresses end as those of inventories/prod do.
 RULES = {
-    "lb1": {"virtual IP": [12], "web": []},
-    "app2": {"app": [11, 12], "pooler": [31, 32, 33]},
-    "pg3": {"backups": [61], "postgres": [21, 22, 23, 31, 32], "postgres agent": [21, 22, 23]},
-    "backup1": {"backups": [31, 32, 33]},
-    "redis1": {"redis": [21, 22, 23, 42, 43], "redis bus": [42, 43]},
+    "lb1": {"virtual IP": [12], "web": [], "node exporter": [51], "nginx exporter": [51]},
+    "app2": {"app": [11, 12], "pooler": [31, 32, 33], "node exporter": [51], "metrics of the app": [51]},
+    "pg3": {
+        "backups": [61],
+        "postgres": [21, 22, 23, 31, 32],
+        "postgres agent": [21, 22, 23],
+        "node exporter": [51],
+        "postgres exporter": [51],
+    },
+    "backup1": {"backups": [31, 32, 33], "node exporter": [51]},
+    "redis1": {
+        "redis": [21, 22, 23, 42, 43],
+        "redis bus": [42, 43],
+        "node exporter": [51],
+        "redis exporter": [51],
+    },
 }
 PORTS = {
     "web": [80, 443],
@@ -63,6 +76,11 @@ PORTS = {
     "redis": [6379, 6380],
     "redis bus": [16379, 16380],
     "sentinel": [26379],
+    "node exporter": [9100],
+    "nginx exporter": [9113],
+    "postgres exporter": [9187],
+    "redis exporter": [9121],
+    "metrics of the app": [3000, 3001],
 }
 
 
@@ -158,7 +176,7 @@ def test_who_reaches_what(made: Path, host: str) -> None:
 
 def test_sentinels_have_no_bus(made: Path) -> None:
     found = {rule["name"]: rule["ports"] for rule in rules(made, "redis1", "sentinel")}
-    assert found == {name: PORTS[name] for name in ("redis", "sentinel")}
+    assert found == {name: PORTS[name] for name in ("redis", "sentinel", "node exporter", "redis exporter")}
 
 
 def test_the_page_shows_the_flows_that_there_are() -> None:
@@ -167,7 +185,7 @@ def test_the_page_shows_the_flows_that_there_are() -> None:
     rows = [
         (asked, by)
         for asked, by in re.findall(r"^\| (\w+) \| [^|]+ \| ([^|]+) \| [^|]+ \|$", page, re.MULTILINE)
-        if asked not in {"asked", "all"}
+        if asked != "asked" and by != "`firewall_ssh_from`, anybody by default"
     ]
     flows = yaml.safe_load((VARS / "firewall.yml").read_text())["platform_flows"]
     assert rows == [(flow["to"], ", ".join(flow["from"])) for flow in flows]
