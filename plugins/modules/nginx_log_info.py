@@ -27,7 +27,7 @@ options:
     description: From when on to count, in seconds since 1970.
     type: float
     required: true
-  until:
+  before:
     description: Until when to count, in seconds since 1970. Until now when not given.
     type: float
   step:
@@ -99,7 +99,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._slo.series import 
 ARGUMENTS = {
     "paths": {"type": "list", "elements": "path", "default": ["/var/log/nginx/access.log"]},
     "since": {"type": "float", "required": True},
-    "until": {"type": "float"},
+    "before": {"type": "float"},
     "step": {"type": "int", "default": 5},
     "path_prefix": {"type": "str", "default": "/api/"},
 }
@@ -108,14 +108,14 @@ ARGUMENTS = {
 def main() -> None:
     module = begin(ARGUMENTS)
     given = module.params
-    until = time.time() if given["until"] is None else given["until"]
+    before = time.time() if given["before"] is None else given["before"]
     with refusing(module):
-        if given["step"] < 1 or given["since"] >= until:
+        if given["step"] < 1 or given["since"] >= before:
             raise Refusal(
-                f"since={given['since']:g}, until={until:g} and step={given['step']} leave no time to count "
+                f"since={given['since']:g}, before={before:g} and step={given['step']} leave no time to count "
                 "in: give a moment that has passed, a later one, and a second or more."
             )
-        series = Series(given["since"], until, given["step"], given["path_prefix"])
+        series = Series(given["since"], before, given["step"], given["path_prefix"])
         for path in given["paths"]:
             try:
                 series.add(path, lines_from_end(path))
