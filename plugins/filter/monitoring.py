@@ -137,7 +137,7 @@ def shown_certificates(machines: Groups, hostvars: HostVars) -> list[dict[str, s
     ]
     for host in machines.get("redis_nodes") or ():
         for url in redis_urls([host], hostvars):
-            scheme, _, address = url.partition("://")
+            scheme, _separator, address = url.partition("://")
             if scheme == "rediss":
                 found.append({"name": f"{host}:{url.rpartition(':')[2]}", "address": address})
     return found

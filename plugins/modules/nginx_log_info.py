@@ -112,8 +112,8 @@ def main() -> None:
     with refusing(module):
         if given["step"] < 1 or given["since"] >= before:
             raise Refusal(
-                f"since={given['since']:g}, before={before:g} and step={given['step']} leave no time to count "
-                "in: give a moment that has passed, a later one, and a second or more."
+                f"since={given['since']:g}, before={before:g} and step={given['step']} leave no time to "
+                "count in: give a moment that has passed, a later one, and a second or more."
             )
         series = Series(given["since"], before, given["step"], given["path_prefix"])
         for path in given["paths"]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from ansible_collections.payaid.scaling.plugins.module_utils._load_test.plan import BUSY, Runs
@@ -32,7 +31,7 @@ FIELDS = (
     "ExecMainExitTimestampMonotonic",
 )
 PROGRESS, OUTPUT, MARK = "progress.jsonl", "output", "begun"
-K6 = "http://127.0.0.1:6565/v1/metrics"
+K6 = ("127.0.0.1", 6565)
 # It answers from memory, on the same machine.
 SECONDS_TO_ANSWER = 5
 LINES_SHOWN = 5
@@ -121,11 +120,14 @@ class LoadTests:
 
     @staticmethod
     def _asked() -> Progress:
+        connection = HTTPConnection(*K6, timeout=SECONDS_TO_ANSWER)
         try:
-            with urllib.request.urlopen(K6, timeout=SECONDS_TO_ANSWER) as answer:
-                return of_k6(json.load(answer))
-        except (urllib.error.URLError, OSError, ValueError):
+            connection.request("GET", "/v1/metrics")
+            return of_k6(json.load(connection.getresponse()))
+        except (HTTPException, OSError, ValueError):
             return Progress()  # before its begin and after its end it answers nobody
+        finally:
+            connection.close()
 
     def _systemctl(self, *words: str) -> str:
         status, output, errors = self._run(["systemctl", "--no-pager", *words])

@@ -22,13 +22,14 @@ class Row:
 
     name: str
     cells: Sequence[str]
-    bar: float | None = None
+    filled: float | None = None
     css: str = ""
     code: bool = False
 
     def told(self) -> dict[str, Any]:
-        bar = None if self.bar is None else round(min(max(self.bar, 0), 100), 1)
-        return {"name": self.name, "cells": list(self.cells), "bar": bar, "css": self.css, "code": self.code}
+        filled = None if self.filled is None else round(min(max(self.filled, 0), 100), 1)
+        told = {"name": self.name, "cells": list(self.cells), "css": self.css, "code": self.code}
+        return told | {"bar": filled}
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def upstreams(run: Run) -> Table:
             Row(
                 share.name,
                 (*share.cells, amount(number(one.get("failed"))), measured(number(one.get("p95")), "ms")),
-                share.bar,
+                share.filled,
             )
             for share, one in zip(shares, found, strict=True)
         ],

@@ -105,7 +105,8 @@ def test_two_lists_let_in_whoever_one_of_them_does(
     rules: list[Given], others: list[Given], joined: list[Given]
 ) -> None:
     assert firewall_together(rules, others) == joined
-    assert firewall_together(others, rules) == joined
+    turned = (others, rules)
+    assert firewall_together(*turned) == joined
     assert firewall_together(joined, rules) == joined
     assert firewall_together(list(reversed(joined)), []) == joined
 

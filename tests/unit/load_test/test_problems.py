@@ -29,9 +29,10 @@ GIVEN = {"share": 1, "environment": {}, "load_test_nodejs_binary": "/n/node", "l
 
 
 def problem(
-    plan: Mapping[str, Any] = API, target: str = "https://192.0.2.10", name: str = "api", **given: Any
+    plan: Mapping[str, Any] | None = None, target: str = "https://192.0.2.10", name: str = "api", **given: Any
 ) -> str:
-    return load_test_problem({"api": API, "users": USERS}, name, plan, target, ALLOWED, GIVEN | given)
+    asked = API if plan is None else plan
+    return load_test_problem({"api": API, "users": USERS}, name, asked, target, ALLOWED, GIVEN | given)
 
 
 @pytest.mark.parametrize(
