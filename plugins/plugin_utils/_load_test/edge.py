@@ -92,7 +92,9 @@ def _errors(logs: Iterable[Mapping[str, Any]], names: Mapping[str, str]) -> list
     for one in (one for log in logs for one in log["errors"]):
         where = f"from {_named(one['address'], names)}" if one["address"] else "by nginx itself"
         found[f"{one['status']} {where}"] += one["count"]
-    return [{"kind": kind, "count": count} for kind, count in found.most_common()]
+    # Of those that came as often the order is that of their names, whichever load balancer is read first.
+    most = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return [{"kind": kind, "count": count} for kind, count in most]
 
 
 def _named(address: str, names: Mapping[str, str]) -> str:
