@@ -10,7 +10,7 @@ and tells of everything since its begin.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,16 +84,6 @@ def of_k6(answer: Mapping[str, Any]) -> Progress:
 
 def _of(samples: Mapping[str, Mapping[str, Any]], metric: str, field: str) -> float:
     return float(samples.get(metric, {}).get(field) or 0)
-
-
-def together(all_of: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what several generators have done. Percentiles cannot be added: the highest is told."""
-    times = [one["p95"] for one in all_of if one.get("p95") is not None]
-    counts = {
-        name: sum(int(one.get(name) or 0) for one in all_of)
-        for name in ("requests", "failed", "limited", "users")
-    }
-    return {**counts, "p95": max(times, default=None)}
 
 
 def sentence(seconds: float, of: float, now: Mapping[str, Any], before: Mapping[str, Any]) -> str:

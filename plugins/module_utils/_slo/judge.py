@@ -14,6 +14,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._slo.model import R
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import Target, compare, plain
 
 DIGITS = 2
+HEAD = ("TARGET", "VALUE", "WANTED", "VERDICT", "MEASURED BY")
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,8 @@ def summary(results: Sequence[Result], readings: Sequence[Reading]) -> dict[str,
 
 def text_table(results: Sequence[Result]) -> str:
     """Lay the results out for a terminal."""
-    head = ("TARGET", "VALUE", "WANTED", "VERDICT", "MEASURED BY")
     rows = [
-        head,
+        HEAD,
         *((r.target.name, r.shown, r.target.text, r.verdict, r.source or r.reason) for r in results),
     ]
     return aligned(rows)

@@ -47,13 +47,13 @@ def _machine(host: str, used: Mapping[str, Any]) -> dict[str, Any]:
     return {"host": host} | {name: used[name] for name in ("cores", "cpu", "cpu_max", "machine", "series")}
 
 
-def _of(slo: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
+def measured(slo: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
     found = (one for one in slo.get("results") or () if one["metric"] == metric and one["measured"])
     return next(found, {})
 
 
 def _evidence(slo: Mapping[str, Any], metric: str) -> Mapping[str, Any]:
-    return _of(slo, metric).get("evidence") or {}
+    return measured(slo, metric).get("evidence") or {}
 
 
 def _redis(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _redis(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _database(slo: Mapping[str, Any]) -> dict[str, Any]:
-    one = _of(slo, "query_time_mean")
+    one = measured(slo, "query_time_mean")
     if not one:
         return {}
     told = one["evidence"]

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from .evidence import measured
+
 # Of all its processors. Above it work waits for its turn: at four fifths in a queue of Poisson arrivals the
 # mean wait is four times the work itself (M/M/1: 0.8 / (1 - 0.8)).
 BUSY = 0.8
@@ -183,13 +185,8 @@ def _replicas(evidence: Run) -> Iterator[dict[str, Any]]:
         )
 
 
-def _result(run: Run, metric: str) -> Mapping[str, Any] | None:
-    results = (run.get("slo") or {}).get("results") or ()
-    return next((one for one in results if one["metric"] == metric and one["measured"]), None)
-
-
 def _cache(run: Run) -> Iterator[dict[str, Any]]:
-    one = _result(run, "cache_hit_rate")
+    one = measured(run.get("slo") or {}, "cache_hit_rate")
     if one and not one["pass"]:
         yield _finding(
             "cache_misses",
@@ -202,7 +199,7 @@ def _cache(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _queries(run: Run) -> Iterator[dict[str, Any]]:
-    one = _result(run, "query_time_mean")
+    one = measured(run.get("slo") or {}, "query_time_mean")
     if one and not one["pass"]:
         slowest: Mapping[str, Any] = next(iter((one.get("evidence") or {}).get("worst") or ()), {})
         text = " ".join(str(slowest.get("query", "")).split())[:100]

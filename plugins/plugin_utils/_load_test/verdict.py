@@ -8,20 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import aligned
-
-Slo = Mapping[str, Any]
-HEAD = ("TARGET", "VALUE", "WANTED", "VERDICT", "MEASURED BY")
+from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import HEAD, aligned
 
 
-def worst(checks: Sequence[Mapping[str, Any]], leave: Sequence[str] = ()) -> dict[str, Any]:
+def worst(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one verdict out of those of several hosts, each as {host, slo}.
 
-    Of a target that several have measured the worst value counts: if that one is good, all are. What leave
-    names is not asked of this load test.
+    Of a target that several have measured the worst value counts: if that one is good, all are.
     """
     names = list(dict.fromkeys(one["name"] for check in checks for one in check["slo"]["results"]))
-    results = [_worst(name, checks) for name in names if name not in leave]
+    results = [_worst(name, checks) for name in names]
     problems = [problem for check in checks for problem in check["slo"]["problems"]]
     missed = [one["name"] for one in results if one["measured"] and not one["pass"]]
     unmeasured = [one["name"] for one in results if not one["measured"]]
