@@ -126,6 +126,12 @@ faults: setup-test app ## Change and break the edge under constant traffic and w
 	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.traffic.page \
 		.ansible/molecule/$(TEST_LAB_NAME)/edge_faults.json
 
+.PHONY: weeks
+weeks: setup-test setup-load app ## Go through the five weeks, back and again under constant traffic and write docs/rollout-timeline.md (an hour and more)
+	@$(MOLECULE) weeks
+	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.traffic.timeline \
+		.ansible/molecule/$(TEST_LAB_NAME)/weeks.json
+
 .PHONY: molecule-all
 molecule-all: setup-test setup-load app ## Every scenario on Debian 13 and 12
 	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS) weeks

@@ -14,7 +14,9 @@ alike; the first line (`started`) gives the wall clock at its own.
 - `crossed`: a message and the server's orderly close passed each other; it is sent again.
 - `mark`: what a test did to the machines, and when.
 - `complete`: whatever was due before `until` has been written.
-- `summary`: the figures over all, as the last line.
+- `summary`: the figures over all, as the last line of the traffic itself.
+- `verified`: how many acknowledged writes were asked for afterwards, and how many of them were `missing` or
+  `duplicated`.
 """
 
 from __future__ import annotations

@@ -105,11 +105,15 @@ class Traffic:
         return self.account
 
     def verify(self, psql: Psql | None = None) -> Verdict:
-        """Ask for every acknowledged write."""
+        """Ask for every acknowledged write, and note what came of it."""
         self.account.refresh()
         started = self.account.all("started")[0]
         settings = Settings(target=self.target.rstrip("/"), run=started["run"])
-        return verify(self.account, settings, trust_of(self.ca, None), psql)
+        verdict = verify(self.account, settings, trust_of(self.ca, None), psql)
+        writer = Writer(self.path)
+        writer.add("verified", **verdict.counts())
+        writer.close()
+        return verdict
 
     def _running(self) -> subprocess.Popen[str]:
         if self._process is None:

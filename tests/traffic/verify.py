@@ -39,6 +39,13 @@ class Verdict:
     def good(self) -> bool:
         return not self.missing and not self.duplicated
 
+    def counts(self) -> dict[str, int]:
+        return {
+            "acknowledged": self.acknowledged,
+            "missing": len(self.missing),
+            "duplicated": len(self.duplicated),
+        }
+
 
 async def _missing(account: Account, settings: Settings, trust: Trust) -> dict[str, str]:
     found: dict[str, str] = {}

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,9 +149,24 @@ class Rollout:
         """Ask whether the week that it is in is whole."""
         return " ".join(self.play("playbooks/rollout_verify.yml", rollout_week=3, **how).split())
 
+    def keep(self, entries: list[dict[str, Any]]) -> None:
+        """Leave the ledger, beside the accounts of the traffic, for docs/rollout-timeline.md."""
+        about = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "debian": self.run("lb1", "cat /etc/debian_version").strip(),
+            "cores": os.cpu_count(),
+        }
+        text = json.dumps({"about": about, "entries": entries}, indent=2)
+        (self.beside / "weeks.json").write_text(text + "\n")
+
+    @property
+    def beside(self) -> Path:
+        """Return the folder beside Molecule's own of the scenario, which it empties at its end."""
+        return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent
+
     @property
     def reports(self) -> Path:
-        return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "load-tests"
+        return self.beside / "load-tests"
 
     @property
     def targets(self) -> dict[str, Any]:
@@ -239,9 +255,8 @@ class Rollout:
     @contextmanager
     def traffic(self, target: str) -> Iterator[None]:
         """Have clients ask all the time: nothing may fail, and every write that was acknowledged be there."""
-        folder = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "traffic"
         ca = self.authority if target.startswith("https") else None
-        with Traffic(target, folder, ca=ca, rate=RATE) as traffic:
+        with Traffic(target, self.beside / "traffic", ca=ca, rate=RATE) as traffic:
             began = traffic.mark("begin")
             yield
             report = traffic.report(began)
