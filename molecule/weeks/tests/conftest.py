@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,14 +127,18 @@ class Rollout:
         return " ".join(said.split())
 
     @contextmanager
-    def begun(self, number: int) -> Iterator[Running]:
-        """Have a week be under way; it is ended with the test that has not waited for it."""
-        with self.play.begin(f"playbooks/{WEEKS[number]}.yml", **self.loaded) as process:
+    def under_way(self, playbook: str, **how: Any) -> Iterator[Running]:
+        """Have a playbook run; it is ended with the test that has not waited for it."""
+        with self.play.begin(f"playbooks/{playbook}.yml", **how) as process:
             running = Running(process)
             try:
                 yield running
             finally:
                 running.end(signal.SIGTERM)
+
+    def begun(self, number: int) -> AbstractContextManager[Running]:
+        """Have a week be under way."""
+        return self.under_way(WEEKS[number], **self.loaded)
 
     def killed(self, number: int, moments: random.Random) -> bool:
         """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""

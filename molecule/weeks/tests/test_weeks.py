@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .conftest import Rollout
 
 testinfra_hosts = ["localhost"]
+LOCK = "/run/payaid-rollout.lock"
 
 
 def environment(rollout: Rollout, name: str) -> dict[str, str]:
@@ -42,7 +43,7 @@ def test_one_server_is_there_and_nothing_besides(rollout: Rollout) -> None:
         )
     for name in ("app1", "pg1", "redis1"):
         assert rollout.done(name) == ["0 begun", "0 verified"]
-        assert not rollout.machines(name).file("/run/payaid-rollout.lock").exists
+        assert not rollout.machines(name).file(LOCK).exists
 
 
 def test_a_week_is_not_passed_over(rollout: Rollout) -> None:
@@ -66,8 +67,20 @@ def test_a_platform_that_serves_without_a_ledger_is_not_made_one_server(rollout:
     assert "app1 serves an app already, and the ledger knows of no week" in said
 
 
+def test_a_week_waits_for_the_end_of_a_run_over_the_whole_platform(rollout: Rollout) -> None:
+    lock = rollout.machines("app1").file(LOCK)
+    with rollout.under_way("site", rollout_week=0) as running:
+        rollout.soon(lambda: lock.exists, 120)
+        refused = rollout.week(1, fails=True)
+        # It is the state of the week.
+        assert not re.search("changed=[1-9]", running.well())
+    assert "app1: a run of site.yml of" in refused
+    assert not lock.exists
+    assert rollout.done() == ["0 begun", "0 verified"]
+
+
 def test_the_load_balancer_comes_and_nobody_comes_between(rollout: Rollout) -> None:
-    lock = rollout.machines("app1").file("/run/payaid-rollout.lock")
+    lock = rollout.machines("app1").file(LOCK)
     with rollout.traffic(rollout.server), rollout.begun(1) as running:
         rollout.soon(lambda: lock.exists, 120)
         refused = " ".join(rollout.play("playbooks/release.yml", rollout_week=0, fails=True).split())
