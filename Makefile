@@ -127,15 +127,15 @@ faults: setup-test app ## Change and break the edge under constant traffic and w
 		.ansible/molecule/$(TEST_LAB_NAME)/edge_faults.json
 
 .PHONY: weeks
-weeks: setup-test setup-load app ## Go through the five weeks, back and again under constant traffic and write docs/rollout-timeline.md (an hour and more)
+weeks: setup-test setup-load app ## Go through the weeks under constant traffic, each killed WEEKS_KILLS=5 times too, and write docs/rollout-timeline.md (three hours)
 	@$(MOLECULE) weeks
 	@PYTHONPATH=.collections $(BIN)/python -m ansible_collections.payaid.scaling.tests.traffic.timeline \
 		.ansible/molecule/$(TEST_LAB_NAME)/weeks.json
 
 .PHONY: molecule-all
 molecule-all: setup-test setup-load app ## Every scenario on Debian 13 and 12
-	@LAB_DEBIAN=13 $(MOLECULE) $(ROLE_SCENARIOS) weeks
-	@LAB_DEBIAN=12 $(MOLECULE) $(ROLE_SCENARIOS) platform weeks
+	@LAB_DEBIAN=13 WEEKS_KILLS=1 $(MOLECULE) $(ROLE_SCENARIOS) weeks
+	@LAB_DEBIAN=12 WEEKS_KILLS=1 $(MOLECULE) $(ROLE_SCENARIOS) platform weeks
 
 .PHONY: benchmark
 benchmark: setup ## Time demo, site and an unchanged second run, as a table

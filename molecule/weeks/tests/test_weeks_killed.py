@@ -30,8 +30,10 @@ def test_back_to_the_load_balancer(rollout: Rollout) -> None:
     assert rollout.done()[-1] == "1 verified"
 
 
-@pytest.mark.parametrize("week", [2, 3])
+@pytest.mark.parametrize("week", [2, 3, 5])
 def test_a_week_that_is_killed_can_be_left(rollout: Rollout, week: int) -> None:
+    if rollout.done()[-1] == f"{week - 2} verified":
+        rollout.week(week - 1)
     moments = random.Random(f"{SEED} {week} left")  # noqa: S311  # nothing is to be kept secret
     print(f"WEEKS_SEED={SEED}")
     rollout.remember(f"before week {week}")
@@ -48,12 +50,12 @@ def test_a_week_that_is_killed_can_be_left(rollout: Rollout, week: int) -> None:
 
 def test_back_to_one_server_again(rollout: Rollout) -> None:
     with rollout.traffic(rollout.edge):
-        for week in (3, 2, 1):
+        for week in (5, 4, 3, 2, 1):
             rollout.back(week)
     assert rollout.done()[-1] == "0 verified"
 
 
-@pytest.mark.parametrize("week", [1, 2, 3])
+@pytest.mark.parametrize("week", [1, 2, 3, 4, 5])
 def test_a_week_that_is_killed_is_ended_by_the_next_run(rollout: Rollout, week: int) -> None:
     moments = random.Random(f"{SEED} {week}")  # noqa: S311  # nothing is to be kept secret
     print(f"WEEKS_SEED={SEED}")
