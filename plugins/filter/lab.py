@@ -11,6 +11,8 @@ from typing import Any
 
 LABEL = "payaid.lab"
 CACHE = "payaid-lab-cache"
+# What the systemd of a machine holds as root, measured on the full platform.
+INOTIFY_PER_MACHINE = 5
 
 
 def lab_containers(containers: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]:
@@ -66,6 +68,8 @@ def lab_problems(
     routes: str,
     meminfo: str,
     memory_per_machine_mb: int,
+    inotify_limit: int,
+    inotify_used: int,
     podman: bool,
 ) -> list[str]:
     """Return a sentence for each thing that speaks against starting these machines; none when all is well."""
@@ -84,7 +88,9 @@ def lab_problems(
     problems = _address_problems(machines, network)
     problems += _ownership_problems(machines, name, image, seen, networks)
     problems += _network_problems(name, network, networks, routes)
-    problems += _memory_problems(machines, seen, meminfo, memory_per_machine_mb)
+    to_start = len({machine["name"] for machine in machines} - set(seen["running"]))
+    problems += _memory_problems(to_start, meminfo, memory_per_machine_mb)
+    problems += _inotify_problems(to_start, inotify_limit, inotify_used)
     return problems
 
 
@@ -165,18 +171,28 @@ def _parse_routes(text: str) -> list[tuple[str, IPv4Network]]:
     return found
 
 
-def _memory_problems(
-    machines: Sequence[Mapping[str, str]], seen: Mapping[str, Any], meminfo: str, per_machine_mb: int
-) -> list[str]:
+def _memory_problems(to_start: int, meminfo: str, per_machine_mb: int) -> list[str]:
     available_mb = (
         next(int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("MemAvailable:"))
         // 1024
     )
-    to_start = len({m["name"] for m in machines} - set(seen["running"]))
     if (needed := to_start * per_machine_mb) > available_mb:
         return [
             f"{to_start} machines need {needed} MiB of free memory and this computer has {available_mb} MiB: "
             "close something, or use LAB_SIZE=small."
+        ]
+    return []
+
+
+def _inotify_problems(to_start: int, limit: int, used: int) -> list[str]:
+    """Count what systemd cannot start without: a machine that gets none ends at once, with status 255."""
+    needed = to_start * INOTIFY_PER_MACHINE
+    if needed and (wanted := used + needed) > limit:
+        enough = 1 << (wanted - 1).bit_length()  # the next power of two, as the kernel's own value is one
+        return [
+            f"{to_start} machines need {needed} inotify instances and root has {max(limit - used, 0)} of "
+            f"{limit} left: allow more by `sudo sysctl fs.inotify.max_user_instances={enough}`, or use "
+            "LAB_SIZE=small."
         ]
     return []
 

@@ -61,6 +61,8 @@ def problems(**changes: Any) -> list[str]:
         "routes": ROUTES,
         "meminfo": "MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n",
         "memory_per_machine_mb": 250,
+        "inotify_limit": 128,
+        "inotify_used": 30,
         "podman": True,
     } | changes
     return lab_problems(given.pop("machines"), **given)
@@ -84,6 +86,11 @@ FINE: dict[str, dict[str, Any]] = {
     },
     "the first and the last address": {"machines": at("10.89.77.3", "10.89.77.254")},
     "just enough memory": {"meminfo": f"MemAvailable: {500 * 1024} kB\n"},
+    "just enough inotify instances": {"inotify_used": 118},
+    "no inotify instance left, but all machines run": {
+        "seen": seen(machines={"lb1": IMAGE, "app1": IMAGE}, running=["app1", "lb1"]),
+        "inotify_used": 128,
+    },
 }
 
 
@@ -177,6 +184,27 @@ SPEAKS_AGAINST: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             "1 machines need 250 MiB of free memory and this computer has 1 MiB: "
             "close something, or use LAB_SIZE=small."
+        ],
+    ),
+    "too few inotify instances": (
+        {"inotify_used": 119},
+        [
+            "2 machines need 10 inotify instances and root has 9 of 128 left: allow more by "
+            "`sudo sysctl fs.inotify.max_user_instances=256`, or use LAB_SIZE=small."
+        ],
+    ),
+    "too few inotify instances for many machines": (
+        {"machines": at(*(f"10.89.77.{n}" for n in range(11, 44))), "meminfo": "MemAvailable: 9000000 kB\n"},
+        [
+            "33 machines need 165 inotify instances and root has 98 of 128 left: allow more by "
+            "`sudo sysctl fs.inotify.max_user_instances=256`, or use LAB_SIZE=small."
+        ],
+    ),
+    "no inotify instance for the one that is missing, and more in use than is allowed by now": (
+        {"seen": seen(machines={"lb1": IMAGE}, running=["lb1"]), "inotify_used": 600, "inotify_limit": 512},
+        [
+            "1 machines need 5 inotify instances and root has 0 of 512 left: allow more by "
+            "`sudo sysctl fs.inotify.max_user_instances=1024`, or use LAB_SIZE=small."
         ],
     ),
     "several things at once": (
