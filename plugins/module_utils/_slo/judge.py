@@ -32,10 +32,10 @@ class Result:
 
     @property
     def shown(self) -> str:
-        """The value for people, rounded as far as it stays on its side of the bound."""
+        """The value for people."""
         if self.value is None:
             return "-"
-        return f"{rounded(self.value, self.target)} {self.target.unit}".rstrip()
+        return f"{rounded(self.value, self.target.comparison, self.target.bound)} {self.target.unit}".rstrip()
 
     @property
     def verdict(self) -> str:
@@ -60,11 +60,13 @@ class Result:
         }
 
 
-def rounded(value: float, target: Target) -> str:
-    bound, exact = Decimal(repr(target.bound)), Decimal(repr(value))
+def rounded(value: float, comparison: str, bound: float) -> str:
+    """Write a value for people, never on the other side of the bound, nor as the bound that it misses."""
+    limit, exact = Decimal(repr(bound)), Decimal(repr(value))
+    met = compare(exact, comparison, limit)
     for digits in range(DIGITS, 2 * DIGITS + 1):
         short = round(exact, digits)
-        if compare(short, target.comparison, bound) == compare(exact, target.comparison, bound):
+        if compare(short, comparison, limit) == met and (met or short != limit or exact == limit):
             return plain(float(short))
     return plain(value)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusa
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.model import METRICS, SOURCES, UNITS
 
 COMPARISONS = ("<", "<=", ">", ">=")
+TEXT = re.compile(r"(<=|<|>=|>) (-?[0-9.]+)(?: (.+))?")
 FIELDS = ("metric", "comparison", "bound", "unit", "source", "query")
 # The blueprint's Performance Targets, in the units of the metrics.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -70,6 +72,14 @@ def compare(value: Decimal, comparison: str, bound: Decimal) -> bool:
     if comparison == "<=":
         return value <= bound
     return value > bound if comparison == ">" else value >= bound
+
+
+def bound_of(text: str) -> tuple[str, float]:
+    """Read back what the text of a target says: how a value is compared, and with what."""
+    found = TEXT.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is no comparison with a bound")
+    return found[1], float(found[2])
 
 
 def plain(value: float) -> str:

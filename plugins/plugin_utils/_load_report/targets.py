@@ -5,18 +5,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import rounded
-from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import Target
+from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import bound_of
 
 from .given import Run, number, part, rows, text, words
 from .words import amount, counted, listed, measured
 
-WANTED = re.compile(r"(<=|<|>=|>) (-?[0-9.]+)(?: (.+))?")
 MILLISECONDS = {"ms": 1.0, "s": 1000.0}
 
 
@@ -38,9 +36,8 @@ class Judged:
     @property
     def bound(self) -> tuple[str, float] | None:
         """How the value is compared, and with what."""
-        found = WANTED.fullmatch(self.wanted)
         try:
-            return (found[1], float(found[2])) if found else None
+            return bound_of(self.wanted)
         except ValueError:
             return None
 
@@ -55,8 +52,7 @@ class Judged:
             return measured(self.value, self.unit)
         if self.value >= 100 and float(round(self.value)) == self.value:
             return measured(self.value, self.unit)
-        target = Target(self.name, self.metric, *self.bound, self.unit, ())
-        return f"{rounded(self.value, target)} {self.unit}".rstrip()
+        return f"{rounded(self.value, *self.bound)} {self.unit}".rstrip()
 
     @property
     def verdict(self) -> dict[str, str]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import HEAD, aligned
+from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import HEAD, aligned, rounded
+from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import bound_of
 
 
 def worst(checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -49,7 +50,9 @@ def _worst(name: str, checks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(one: Mapping[str, Any]) -> str:
-    return f"{round(one['value'], 2):g} {one['unit']}".rstrip() if one["measured"] else "-"
+    if not one["measured"]:
+        return "-"
+    return f"{rounded(one['value'], *bound_of(one['target']))} {one['unit']}".rstrip()
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:

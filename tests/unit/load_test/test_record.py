@@ -18,6 +18,7 @@ METRICS = {
     "cache_hit_rate": ("cache_hit_rate", "> 70 %", "%"),
     "database_query_time": ("query_time_mean", "< 50 ms", "ms"),
     "error_rate": ("error_rate", "< 0.1 %", "%"),
+    "availability": ("availability", ">= 99.9 %", "%"),
 }
 
 
@@ -84,6 +85,23 @@ def test_one_that_misses_the_target_makes_the_whole_miss_it() -> None:
         "Performance targets are missed: database_query_time is 80.12 ms (target < 50 ms, by postgres at "
         "pg2)."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("database_query_time", 50.004, "50.004 ms"),
+        ("error_rate", 0.1000001, "0.1000001 %"),
+        ("cache_hit_rate", 69.998, "69.998 %"),
+        ("availability", 99.8996, "99.8996 %"),
+    ],
+)
+def test_a_value_that_misses_its_bound_is_not_shown_as_equal_to_it(
+    name: str, value: float, shown: str
+) -> None:
+    found = worst([check("pg1", result(name, value, good=False))])
+    assert f"{name} is {shown} (target {METRICS[name][1]}," in found["sentence"]
+    assert f"  {shown}  " in found["table"]
 
 
 def test_what_nobody_measured_is_not_met() -> None:

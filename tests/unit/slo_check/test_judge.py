@@ -17,7 +17,7 @@ from ansible_collections.payaid.scaling.plugins.module_utils._slo.judge import (
 )
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.model import METRICS, Reading, Value
 from ansible_collections.payaid.scaling.plugins.module_utils._slo.targets import COMPARISONS, Target, wanted
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 VALUES = st.floats(min_value=0, max_value=1e9, allow_nan=False)
@@ -53,10 +53,13 @@ def test_a_target_is_met_if_and_only_if_its_value_keeps_the_bound(
 
 
 @given(VALUES, st.sampled_from(COMPARISONS), VALUES)
+@example(69.998, ">", 70)
+@example(50.004, "<", 50)
 def test_what_is_shown_is_on_the_same_side_of_the_bound(value: float, comparison: str, bound: float) -> None:
     wanted_ = target(comparison=comparison, bound=bound)
-    shown = rounded(value, wanted_)
+    shown = rounded(value, wanted_.comparison, wanted_.bound)
     assert holds(float(shown), comparison, bound) is holds(value, comparison, bound)
+    assert holds(value, comparison, bound) or float(shown) != bound or value == bound
     assert float(shown) == pytest.approx(value, abs=0.006)
 
 
