@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.payaid.scaling.plugins.plugin_utils._capacity.figures import RefusedError
+from ansible_collections.payaid.scaling.plugins.plugin_utils._rollout.machines import week_of
+
 Entry = Mapping[str, Any]
 Weeks = Sequence[Mapping[str, Any]]
 
@@ -40,12 +43,13 @@ def standing(entries: Sequence[Entry]) -> Standing:
 
 def problem(entries: Sequence[Entry], weeks: Weeks, week: Any, *, back: bool = False) -> str:
     """Return why a week may not be begun, or with `back` be left, in one sentence; empty where it may."""
-    text = str(week)
-    if not text.isdecimal() or not int(text) < len(weeks):
-        return f"rollout_week={text}: give a number from 0 to {len(weeks) - 1}."
+    try:
+        number = week_of(week, weeks)
+    except RefusedError as refusal:
+        return str(refusal)
     if back:
-        return _no_way_back(standing(entries), int(text))
-    return _no_way_forward(standing(entries), weeks, int(text))
+        return _no_way_back(standing(entries), number)
+    return _no_way_forward(standing(entries), weeks, number)
 
 
 def _no_way_forward(now: Standing, weeks: Weeks, week: int) -> str:

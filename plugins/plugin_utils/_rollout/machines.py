@@ -21,9 +21,12 @@ Features = Mapping[str, int]
 
 def number_of(week: Any, weeks: Weeks) -> int | None:
     """Return a week as a number; none where nothing is said."""
-    text = "" if week is None else str(week).strip()
-    if not text:
-        return None
+    return None if week is None or not str(week).strip() else week_of(week, weeks)
+
+
+def week_of(week: Any, weeks: Weeks) -> int:
+    """Return a week as a number, and refuse what is none."""
+    text = str(week).strip()
     if not text.isdecimal() or int(text) >= len(weeks):
         raise RefusedError(f"rollout_week={text}: give a number from 0 to {len(weeks) - 1}.")
     return int(text)

@@ -60,6 +60,7 @@ FORWARD = {
     "no such week": ("0v", 6, "rollout_week=6: give a number from 0 to 5."),
     "no number": ("0v", "two", "rollout_week=two: give a number"),
     "below": ("0v", -1, "rollout_week=-1: give a number"),
+    "none said": ("0v", "", "rollout_week=: give a number"),
 }  # fmt: skip
 BACK = {
     "the one it is in": ("0v 1v 2v", 2, ""),
