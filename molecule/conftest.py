@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Machines = Callable[[str], Any]
 Patience = Callable[..., Any]
 Power = Callable[..., None]
+Holders = Callable[[str, Sequence[str]], list[str]]
 
 
 def pytest_configure() -> None:
@@ -143,6 +144,17 @@ def machines(request: pytest.FixtureRequest) -> Machines:
         return testinfra.get_host(f"ansible://{name}?ansible_inventory={inventory}")
 
     return machine
+
+
+@pytest.fixture(scope="session")
+def holders_of(machines: Machines) -> Holders:
+    """Find which of some machines have an address."""
+
+    def found(address: str, names: Sequence[str]) -> list[str]:
+        asked = ("ip -oneline address show to %s", address)
+        return [name for name in names if machines(name).check_output(*asked).strip()]
+
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from ansible_collections.payaid.scaling.tests.traffic.process import Traffic
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import (
         Asking,
+        Holders,
         Machines,
         Patience,
         Playbooks,
@@ -69,6 +70,7 @@ class Edge:
     play: Playbooks
     soon: Patience
     power: Power
+    holders_of: Holders
     addresses: dict[str, str]
     state: Path
     rows: Path
@@ -96,11 +98,7 @@ class Edge:
 
     def holders(self) -> list[str]:
         """Return who has the virtual IP."""
-        return [
-            name
-            for name in BALANCERS
-            if self.run(name, "ip -oneline address show to %s", self.address).strip()
-        ]
+        return self.holders_of(self.address, BALANCERS)
 
     def holder(self) -> str:
         (found,) = self.holders()
@@ -197,7 +195,14 @@ class Edge:
 
 
 @pytest.fixture(scope="session")
-def session_edge(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience, power: Power) -> Edge:
+def session_edge(
+    machines: Machines,
+    ask: Asking,
+    playbooks: Playbooks,
+    soon: Patience,
+    power: Power,
+    holders_of: Holders,
+) -> Edge:
     variables = {name: machines(name).ansible.get_variables() for name in (*BALANCERS, *ACTIVE)}
     # Beside Molecule's own folder of the scenario, which it empties at its end.
     rows = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]).parent / "edge_faults.json"
@@ -207,6 +212,7 @@ def session_edge(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Pa
         playbooks,
         soon,
         power,
+        holders_of,
         {name: str(each["ansible_host"]) for name, each in variables.items()},
         Path(variables["lb1"]["ansible_ssh_private_key_file"]).parent,
         rows,

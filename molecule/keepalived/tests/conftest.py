@@ -23,6 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import (
         Asking,
+        Holders,
         Machines,
         Patience,
         Playbooks,
@@ -61,6 +62,7 @@ class Pair:
     play: Playbooks
     soon: Patience
     power: Power
+    holders_of: Holders
     address: str
     addresses: dict[str, str]
     interval: float = 1.0
@@ -70,11 +72,7 @@ class Pair:
 
     def holders(self) -> list[str]:
         """Return who has the address."""
-        return [
-            name
-            for name in BALANCERS
-            if self.run(name, "ip -oneline address show to %s", self.address).strip()
-        ]
+        return self.holders_of(self.address, BALANCERS)
 
     def holder(self) -> str:
         (holder,) = self.holders()
@@ -154,12 +152,19 @@ def report() -> Any:
 
 
 @pytest.fixture(scope="session")
-def any_pair(machines: Machines, ask: Asking, playbooks: Playbooks, soon: Patience, power: Power) -> Pair:
+def any_pair(
+    machines: Machines,
+    ask: Asking,
+    playbooks: Playbooks,
+    soon: Patience,
+    power: Power,
+    holders_of: Holders,
+) -> Pair:
     addresses = {
         name: str(machines(name).ansible.get_variables()["ansible_host"]) for name in (*BALANCERS, "app1")
     }
     network = addresses["lb1"].rpartition(".")[0]
-    return Pair(machines, ask, playbooks, soon, power, f"{network}.254", addresses)
+    return Pair(machines, ask, playbooks, soon, power, holders_of, f"{network}.254", addresses)
 
 
 @pytest.fixture(scope="module", params=[1.0, 0.2], ids=["default", "tuned"])
