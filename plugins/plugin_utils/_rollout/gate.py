@@ -15,7 +15,7 @@ from ansible_collections.payaid.scaling.plugins.plugin_utils._rollout.machines i
 Entry = Mapping[str, Any]
 Weeks = Sequence[Mapping[str, Any]]
 
-BEGUN, FAILED, VERIFIED = "begun", "failed", "verified"
+BEGUN, VERIFIED = "begun", "verified"
 FORCE = '-e rollout_force="REASON"'
 
 
@@ -36,7 +36,7 @@ def standing(entries: Sequence[Entry]) -> Standing:
     for entry in entries:
         if entry.get("outcome") == VERIFIED:
             found = Standing(int(entry["week"]), entry)
-        elif entry.get("outcome") in {BEGUN, FAILED}:
+        elif entry.get("outcome") == BEGUN:
             found = Standing(found.week, found.verified, entry)
     return found
 
@@ -104,8 +104,8 @@ def _goes_back(now: Standing) -> bool:
 
 
 def _words(entry: Entry) -> str:
-    how = "failed" if entry.get("outcome") == FAILED else "was begun and not verified"
-    return f"Week {entry['week']} {how} ({entry.get('time', 'at some time')}, {entry.get('by', 'somebody')})"
+    when, who = entry.get("time", "at some time"), entry.get("by", "somebody")
+    return f"Week {entry['week']} was begun and not verified ({when}, {who})"
 
 
 def _playbook(weeks: Weeks, week: int) -> str:

@@ -29,7 +29,7 @@ LAST = len(WEEKS) - 1
 
 def history(text: str) -> list[dict[str, Any]]:
     """Read `0v 1b`: week 0 verified, week 1 begun."""
-    outcomes = {"b": "begun", "v": "verified", "f": "failed"}
+    outcomes = {"b": "begun", "v": "verified"}
     return [
         {
             "number": number,
@@ -50,9 +50,8 @@ FORWARD = {
     "the same once more": ("0v 1v", 1, ""),
     "one is passed over": ("0v", 2, "and the platform is in week 0: begin with playbooks/week1_"),
     "what was begun": ("0v 1b", 1, ""),
-    "what has failed": ("0v 1b 1f", 1, ""),
-    "after one that was begun": ("0v 1b", 2, "begun and not verified (2026-01-15T09:00:00Z, alice@ops1)"),
-    "after one that has failed": ("0v 1f", 2, "Week 1 failed (2026-01-15T09:00:00Z, alice@ops1): end that"),
+    "after one that was begun": ("0v 1b", 2, "Week 1 was begun and not verified (2026-01-15T09:00:00Z, "),
+    "by whom": ("0v 1b", 2, "Z, alice@ops1): end that first by playbooks/week1_"),
     "the one before what was begun": ("0v 1b", 0, "roll it back by playbooks/rollback.yml -e rollout_week=1"),
     "backwards": ("0v 1v 2v", 1, "go back by playbooks/rollback.yml -e rollout_week=2"),
     "on from where it went back to": ("0v 1v 2v 1v", 2, ""),
