@@ -179,6 +179,27 @@ def test_sentinels_have_no_bus(made: Path) -> None:
     assert found == {name: PORTS[name] for name in ("redis", "sentinel", "node exporter", "redis exporter")}
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in sorted((ROOT / "playbooks").glob("*.yml"))
+        if "import_playbook: edge.yml" in path.read_text()
+    ],
+    ids=lambda path: path.name,
+)
+def test_what_brings_new_ports_opens_them_first_and_closes_the_old_ones_last(path: Path) -> None:
+    steps = [
+        (play.get("ansible.builtin.import_playbook"), (play.get("vars") or {}).get("firewall_phase", ""))
+        for play in yaml.safe_load(path.read_text())
+    ]
+    names = [name for name, _phase in steps]
+    first, last = names.index("firewall.yml"), len(names) - 1 - names[::-1].index("firewall.yml")
+    assert (steps[first], steps[last]) == (("firewall.yml", "open"), ("firewall.yml", ""))
+    assert first < min(map(names.index, ("app.yml", "edge.yml")))
+    assert last > max(number for number, name in enumerate(names) if name in {"app.yml", "edge.yml"})
+
+
 def test_the_page_shows_the_flows_that_there_are() -> None:
     """Each row of the table is one flow, in the order of the file; that of SSH is the role's own."""
     page = (ROOT / "docs/firewall.md").read_text()
