@@ -59,12 +59,15 @@ RULES = {
     },
     "backup1": {"backups": [31, 32, 33], "node exporter": [51]},
     "redis1": {
-        "redis": [21, 22, 23, 42, 43],
-        "redis bus": [42, 43],
+        "redis": [21, 22, 23, 42, 43, 44],
+        "redis bus": [42, 43, 44],
         "node exporter": [51],
         "redis exporter": [51],
     },
+    # It is a member of the cluster until it has been emptied.
+    "redis4": {"redis": [21, 22, 23, 41, 42, 43], "redis bus": [41, 42, 43]},
 }
+RETIRED = {"redis_retired": {"hosts": {"redis4": {"platform_address": "192.0.2.44"}}}}
 PORTS = {
     "web": [80, 443],
     "virtual IP": [],
@@ -126,7 +129,16 @@ def rules_of_all() -> dict[str, Any]:
                 "loop": ["cluster", "sentinel"],
                 "loop_control": {"loop_var": "mode_of_redis"},
                 "vars": {"redis_mode": "{{ mode_of_redis }}"},
-            }
+            },
+            {
+                "ansible.builtin.copy": {
+                    "content": "{{ __firewall_machines | join(' ') }}",
+                    "dest": "{{ folder }}/machines-{{ firewall_with_retired }}-{{ inventory_hostname }}",
+                    "mode": "0600",
+                },
+                "loop": [False, True],
+                "loop_control": {"loop_var": "firewall_with_retired"},
+            },
         ],
     }
 
@@ -135,6 +147,7 @@ def rules_of_all() -> dict[str, Any]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run all cases, each a play of its own, and return the folder of what came of them."""
     folder = tmp_path_factory.mktemp("firewall")
+    (folder / "retired.yml").write_text(yaml.safe_dump(RETIRED))
     # Not in a playbook's own folder: the files of variables name no others.
     (folder / "plays.yml").write_text(
         yaml.safe_dump([*(play(number, case) for number, case in enumerate(CASES)), rules_of_all()])
@@ -142,7 +155,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(  # noqa: S603  # our own words
         [
             *(sys.executable, "-m", "ansible", "playbook", str(folder / "plays.yml")),
-            *("-i", str(ROOT / "inventories/prod"), "-e", f"folder={folder}"),
+            *(
+                "-i",
+                str(ROOT / "inventories/prod"),
+                "-i",
+                str(folder / "retired.yml"),
+                "-e",
+                f"folder={folder}",
+            ),
             *("-e", f"ansible_python_interpreter={sys.executable}"),
         ],
         check=True,
@@ -177,6 +197,18 @@ def test_who_reaches_what(made: Path, host: str) -> None:
 def test_sentinels_have_no_bus(made: Path) -> None:
     found = {rule["name"]: rule["ports"] for rule in rules(made, "redis1", "sentinel")}
     assert found == {name: PORTS[name] for name in ("redis", "sentinel", "node exporter", "redis exporter")}
+
+
+def test_machines_that_leave_are_worked_on_where_they_are_emptied(made: Path) -> None:
+    """Elsewhere they may be off already."""
+    assert "redis4" not in (made / "machines-False-lb1").read_text().split()
+    assert (made / "machines-True-lb1").read_text().split()[-1] == "redis4"
+    asking = [
+        path.name
+        for path in (ROOT / "playbooks").glob("*.yml")
+        if "firewall_with_retired" in path.read_text()
+    ]
+    assert asking == ["redis_scale.yml"]
 
 
 @pytest.mark.parametrize(
