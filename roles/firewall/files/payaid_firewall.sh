@@ -3,12 +3,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Loads the rules of a machine, and takes those back that lock people out:
-#   try SECONDS  puts the wanted rules in force for so long
-#   keep         ... for good, and at the next boot
-#   back         puts those in force again that were kept before
-#   remove       lets everything in
-#   state        says what is in force: kept, tried, other or none
-#   room NUMBER  has the kernel keep track of at least so many connections
+#   try SECONDS [NUMBER]  puts the wanted rules in force for so long, with room for so many connections
+#   keep                  ... for good, and at the next boot
+#   back                  puts those in force again that were kept before
+#   remove                lets everything in
+#   state                 says what is in force: kept, tried, other or none
+#   room NUMBER           has the kernel keep track of at least so many connections
 set -eu
 table='inet payaid'
 wanted=/etc/nftables.d/payaid.wanted
@@ -48,6 +48,8 @@ try() {
   # Armed before there is anything to take back.
   systemd-run --quiet --collect --unit="$own" --on-active="$1" --timer-property=AccuracySec=100ms "$0" back
   nft --file "$wanted"
+  # By the first rules the kernel begins to keep track, and the unit that makes room is started only after the trial.
+  room "${2-0}"
   forget_timers "$own.timer"
 }
 
@@ -80,14 +82,14 @@ room() {
 exec 9>/run/payaid-firewall.lock
 flock 9
 case $1 in
-try | room) "$1" "$2" ;;
+try | room) "$@" ;;
 keep | back | state) "$1" ;;
 remove)
   forget_timers
   remove
   ;;
 *)
-  echo "usage: $0 try SECONDS | keep | back | remove | state | room NUMBER" >&2
+  echo "usage: $0 try SECONDS [NUMBER] | keep | back | remove | state | room NUMBER" >&2
   exit 2
   ;;
 esac
