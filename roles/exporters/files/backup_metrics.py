@@ -32,6 +32,9 @@ def metrics(stanzas: Iterable[Mapping[str, Any]], now: float) -> str:
         good = [one["timestamp"]["stop"] for one in stanza.get("backup", ()) if not one.get("error")]
         if good:
             samples["pgbackrest_last_backup_timestamp_seconds"].append(f"{label} {max(good)}")
+    if not samples["pgbackrest_stanza_ok"]:
+        # Nothing is said of a repository that is not there, and an alert that has no series is silent.
+        samples["pgbackrest_stanza_ok"].append(" 0")
     lines = []
     for name, of_name in samples.items():
         lines += [f"# HELP {name} {KINDS[name]}", f"# TYPE {name} gauge", *(name + one for one in of_name)]

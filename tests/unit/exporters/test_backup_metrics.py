@@ -41,6 +41,11 @@ def test_a_stanza_without_a_backup_is_not_well() -> None:
     ]
 
 
+def test_a_repository_without_any_stanza_is_not_well() -> None:
+    """As where its disk is not there: pgBackRest finds nothing then, and nothing wrong."""
+    assert samples() == ["pgbackrest_looked_timestamp_seconds 1000", "pgbackrest_stanza_ok 0"]
+
+
 def test_names_are_quoted() -> None:
     assert 'pgbackrest_stanza_ok{stanza="a\\"b"} 1' in samples(stanza(name='a"b'))
 
