@@ -116,6 +116,8 @@ def _tls(variables: Mapping[str, Any]) -> str:
 
 
 def _server_name(variables: Mapping[str, Any]) -> str:
+    if _tls(variables) == "acme" and (names := variables.get("nginx_acme_names")):
+        return str(names[0])
     first = (str(variables.get("nginx_server_name") or "_").split() or ["_"])[0]
     return "" if first == "_" else first
 

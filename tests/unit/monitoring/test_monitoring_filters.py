@@ -132,6 +132,17 @@ def probe(**changes: Any) -> dict[str, Any]:
             {"nginx_tls": "acme", "nginx_server_name": "a.example.org b.example.org"},
             probe(host="a.example.org"),
         ),
+        # The certificate is for those names, and who asks by the address is shown one that is not for it.
+        ({"nginx_tls": "acme", "nginx_acme_names": ["c.example.org"]}, probe(host="c.example.org")),
+        (
+            {
+                "nginx_tls": "acme",
+                "nginx_server_name": "a.example.org",
+                "nginx_acme_names": ["c.example.org", "a.example.org"],
+            },
+            probe(host="c.example.org"),
+        ),
+        ({"nginx_tls": "files", "nginx_acme_names": ["c.example.org"]}, probe()),
         ({"nginx_tls": "files", "nginx_tls_ca": "/srv/ca.crt"}, probe(ca="/srv/ca.crt")),
         ({"nginx_tls": "acme", "nginx_tls_ca": "/srv/ca.crt"}, probe()),
     ],
