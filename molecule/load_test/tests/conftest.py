@@ -44,12 +44,18 @@ class LoadTests:
         return [line.split()[0] for line in said.splitlines() if line.strip()]
 
     def __call__(
-        self, scenario: str, *, fails: bool = False, targets: Mapping[str, Any] = NO_TARGETS, **how: Any
+        self,
+        scenario: str,
+        *words: str,
+        fails: bool = False,
+        targets: Mapping[str, Any] = NO_TARGETS,
+        **how: Any,
     ) -> tuple[str, dict[str, Any]]:
         """Run one; return what was said, and what is kept of it, which is nothing where it was refused."""
         before = set(self.reports.glob("*.json"))
         said = self.play(
             "playbooks/load_test.yml",
+            *words,
             fails=fails,
             load_test_scenario=scenario,
             load_test_reports=str(self.reports),

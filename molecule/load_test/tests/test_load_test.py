@@ -124,6 +124,15 @@ def test_what_is_refused_before_anybody_is_asked(
     assert load_tests.generator("ls /var/lib/payaid-load-test") == ""
 
 
+def test_a_check_run_asks_nobody(load_tests: LoadTests) -> None:
+    answered = "sudo sh -c 'wc -l < /var/log/nginx/access.log'"
+    before = str(load_tests.machines("lb1").check_output(answered))
+    _said, record = load_tests("api", "--check", load_test_phases=PHASES)
+    assert record == {}
+    assert str(load_tests.machines("lb1").check_output(answered)) == before
+    assert load_tests.generator("ls /var/lib/payaid-load-test") == ""
+
+
 def test_a_second_one_is_refused_and_a_run_that_is_killed_ends_its_load(
     load_tests: LoadTests, soon: Patience
 ) -> None:
