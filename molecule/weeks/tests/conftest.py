@@ -108,7 +108,7 @@ class Rollout:
     @property
     def shared(self) -> str:
         """Return where the load balancers are asked together, from week 5 on."""
-        return f"https://{self.addresses['lb1'].rpartition('.')[0]}.254"
+        return self.edge.rpartition(".")[0] + ".254"
 
     @property
     def server(self) -> str:

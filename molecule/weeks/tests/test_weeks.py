@@ -190,9 +190,11 @@ def test_the_platform_in_its_full_size(rollout: Rollout) -> None:
 
 
 def test_back_from_the_full_size(rollout: Rollout) -> None:
-    with rollout.traffic(rollout.edge):
+    # Clients are still led to the address that the load balancers share.
+    with rollout.traffic(rollout.shared):
         rollout.back(5)
     assert rollout.done()[-1] == "4 verified"
+    assert rollout.nodes(rollout.shared) == {"app1", "app2"}
     assert "strict-transport-security" not in rollout.ask(f"{rollout.edge}/api/live").headers
     assert rollout.ask(f"http://{rollout.addresses['lb1']}/api/live").status == 200
 
