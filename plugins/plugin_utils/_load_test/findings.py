@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .evidence import measured
+from .evidence import KINDS, measured
 
 # Of all its processors. Above it work waits for its turn: at four fifths in a queue of Poisson arrivals the
 # mean wait is four times the work itself (M/M/1: 0.8 / (1 - 0.8)).
@@ -46,6 +46,7 @@ def findings(run: Run, settings: Settings) -> list[dict[str, Any]]:
         *_cache(run),
         *_queries(run),
         *_refused(run),
+        *_crowded(evidence),
     ]
     return [one | {"proposal": _within(one["proposal"], settings)} for one in found]
 
@@ -222,4 +223,21 @@ def _refused(run: Run) -> Iterator[dict[str, Any]]:
             "app_node_memory_max",
             "Look at the processes named (journalctl -u 'payaid-app@*'): one that was killed for its memory, "
             "or that answered too late.",
+        )
+
+
+def _crowded(evidence: Run) -> Iterator[dict[str, Any]]:
+    """Name machines that are busy, and not with what they are there for."""
+    found = [
+        f"{one['host']} {one['machine'] * 100:.0f} %, its own part {one['cpu'] * 100:.0f} %"
+        for kind in KINDS.values()
+        for one in evidence.get(kind) or ()
+        if (one.get("machine") or 0) >= BUSY > (one.get("cpu") or 0)
+    ]
+    if found:
+        yield _finding(
+            "other_work",
+            f"Processors were busy with more than the platform: {'; '.join(found)}.",
+            "",
+            "See what else runs on these machines, or takes the processors of the computer that they are on.",
         )

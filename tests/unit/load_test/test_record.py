@@ -124,8 +124,8 @@ SETTINGS = {
 }
 
 
-def machine(host: str, cpu: float, cores: int = 2) -> dict[str, Any]:
-    return {"host": host, "cpu": cpu, "cores": cores}
+def machine(host: str, cpu: float, cores: int = 2, **more: float) -> dict[str, Any]:
+    return {"host": host, "cpu": cpu, "cores": cores, **more}
 
 
 def pool(waited_ms: float, waiting_max: int = 9, serving_max: int = 0) -> dict[str, Any]:
@@ -171,6 +171,13 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = [
         [("slow_queries", {})],
     ),
     ({"slo": {"results": [result("cache_hit_rate", 90), result("database_query_time")]}}, []),
+    # Somebody else on the machine, or on the computer that it is on.
+    (
+        {"evidence": {"app_nodes": [machine("app1", 0.2, machine=0.96), machine("app2", 0.2, machine=0.5)]}},
+        [("other_work", {})],
+    ),
+    # Its own work, and nothing besides.
+    ({"evidence": {"databases": [machine("pg1", 0.85, machine=0.9)]}}, [("database_cpu", {})]),
     # What says most comes first.
     (
         {"evidence": {"generators": [machine("gen1", 0.9)], "pools": [pool(9)]}, "totals": {"limited": 1}},
@@ -188,6 +195,14 @@ def test_what_held_it_up(run: dict[str, Any], expected: Sequence[tuple[str, Mapp
     found = findings(run, SETTINGS)
     assert [(one["bottleneck"], one["proposal"]) for one in found] == expected
     assert all(one["sentence"].endswith(".") and one["remedy"].endswith(".") for one in found)
+
+
+def test_whose_processors_others_use_is_said() -> None:
+    [found] = findings({"evidence": {"redis_nodes": [machine("redis1", 0.05, machine=0.961)]}}, SETTINGS)
+    assert found["sentence"] == (
+        "Processors were busy with more than the platform: redis1 96 %, its own part 5 %."
+    )
+    assert found["variable"] == ""
 
 
 def test_a_proposal_stays_within_the_limits() -> None:
