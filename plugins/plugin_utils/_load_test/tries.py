@@ -40,7 +40,7 @@ def figures(run: Run) -> dict[str, float | None]:
     requests = float((run.get("totals") or {}).get("requests") or 0)
     return {
         "p95": results["latency_p95"]["value"] if "latency_p95" in results else None,
-        "errors": results["error_rate"]["value"] if "error_rate" in results else None,
+        "errors": round(results["error_rate"]["value"], 4) if "error_rate" in results else None,
         "rate": round(requests / seconds, 1) if seconds else None,
     }
 
@@ -48,7 +48,7 @@ def figures(run: Run) -> dict[str, float | None]:
 def judged(attempt: Mapping[str, Any], run: Run) -> dict[str, Any]:
     """Return an attempt with what came of it, and whether it is kept.
 
-    It is where fewer requests fail, or as many and the slowest of them are faster by more than chance.
+    It is where fewer requests fail, or as many and the slowest of them are faster, each by more than chance.
     """
     before, after = attempt["before"], figures(run)
     return {**attempt, "after": after, "kept": _better(before, after)}
@@ -57,6 +57,9 @@ def judged(attempt: Mapping[str, Any], run: Run) -> dict[str, Any]:
 def _better(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     if None in (before["p95"], after["p95"], before["errors"], after["errors"]):
         return False
-    if after["errors"] != before["errors"]:
-        return bool(after["errors"] < before["errors"])
-    return bool(after["p95"] < before["p95"] * (1 - HELPS))
+    for name in ("errors", "p95"):
+        if after[name] < before[name] * (1 - HELPS):
+            return True
+        if after[name] > before[name] * (1 + HELPS):
+            return False
+    return False

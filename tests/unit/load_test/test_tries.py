@@ -37,6 +37,11 @@ def test_proposals_are_tried_in_their_order_and_once() -> None:
     assert load_test_next(found, SETTINGS, [first, second]) == {}
 
 
+def test_failures_are_said_as_people_read_them() -> None:
+    found = run(100, 41.3946587537092, {"platform_pool_size": 30})
+    assert load_test_next(found, SETTINGS, [])["before"]["errors"] == 41.3947
+
+
 def test_another_value_of_the_same_setting_is_another_attempt() -> None:
     found = run(100, 0, {"platform_pool_size": 45})
     tried = [{"variable": "platform_pool_size", "to": 30}]
@@ -59,6 +64,9 @@ def test_where_nothing_is_proposed_nothing_is_tried(found: dict[str, Any]) -> No
         # Fewer failures are worth more than time, and more of them are worth none.
         (150, 0.1, True),
         (20, 0.6, False),
+        # Also of failures there are some more or less by themselves.
+        (150, 0.49, False),
+        (90, 0.51, True),
         # What was not measured shows nothing.
         (None, 0.5, False),
         (20, None, False),
