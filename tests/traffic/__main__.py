@@ -92,7 +92,7 @@ def main(words: list[str] | None = None) -> int:
     trust = trust_of(given.ca, given.fingerprint)
     if given.command == "verify":
         account = Account.of(given.account)
-        settings = settings_of(given, str(account.all("started")[0]["run"]))
+        settings = settings_of(given, str(account.started["run"]))
 
         def psql(query: str) -> str:
             return subprocess.run(  # noqa: S603  # the caller's own command

@@ -78,6 +78,11 @@ class Request:
         """How long its client waited: from when it was due, whenever it was sent."""
         return self.ended - self.due
 
+    @property
+    def quick(self) -> bool:
+        """Whether it is neither slow on purpose nor a message, and so says how soon the service answers."""
+        return self.kind not in SLOW and self.over != "websocket"
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -178,11 +183,7 @@ def silence(requests: Iterable[Request], since: float, until: float) -> float:
     answered = sorted(
         each.ended
         for each in requests
-        if each.cause is None
-        and each.kind not in SLOW
-        and each.over != "websocket"
-        and since <= each.sent
-        and each.ended <= until
+        if each.cause is None and each.quick and since <= each.sent and each.ended <= until
     )
     moments = [since, *answered, until]
     return max(after - before for before, after in pairwise(moments))
@@ -220,6 +221,10 @@ class Account:
         return [event for event in self.events if event["event"] == name]
 
     @property
+    def started(self) -> Event:
+        return self.all("started")[0]
+
+    @property
     def complete(self) -> float:
         """Until when all that was due has been written."""
         return float(max((event["until"] for event in self.all("complete")), default=-math.inf))
@@ -229,12 +234,16 @@ class Account:
         """Return the names of the contacts that were promised to be there, by their ids."""
         return {each.id: each.name for each in self.requests if each.id and each.name}
 
+    def within(self, since: float, until: float) -> list[Request]:
+        """Return what was under way at any time between the two."""
+        return [each for each in self.requests if each.ended >= since and each.due <= until]
+
     def report(self, since: float = -math.inf, until: float = math.inf) -> Report:
         """Return the figures of all that was under way between the two."""
-        began = self.all("started")[0]["at"]
+        began = self.started["at"]
         last = max([each.ended for each in self.requests] + [began, self.complete])
         since, until = max(since, began), min(until, last)
-        within = [each for each in self.requests if each.ended >= since and each.due <= until]
+        within = self.within(since, until)
         failures = tuple(each for each in within if each.cause is not None)
         by_kind: dict[str, dict[str, list[Request]]] = {}
         for each in within:

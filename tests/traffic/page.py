@@ -42,6 +42,19 @@ COLUMNS = (
 )
 
 
+def failures(counts: Mapping[str, int]) -> str:
+    """Return what failed as the cell of a table."""
+    return ", ".join(f"{count} x {what}" for what, count in sorted(counts.items())) or "0"
+
+
+def sockets(reconnects: int, gap: float, broken: int) -> str:
+    """Return what became of WebSockets as the cell of a table."""
+    if not reconnects and not broken:
+        return "-"
+    cut = f", {broken} cut" if broken else ""
+    return f"{reconnects} again, {gap:.2f} s at most{cut}"
+
+
 @dataclass(frozen=True)
 class Row:
     """What one change or fault came to."""
@@ -79,19 +92,14 @@ class Row:
 
     def __str__(self) -> str:
         """Return it as a line of its table."""
-        failed = ", ".join(f"{count} x {what}" for what, count in sorted(self.failed.items())) or "0"
-        sockets = "-"
-        if self.reconnects or self.broken:
-            sockets = f"{self.reconnects} again, {self.gap:.2f} s at most"
-            sockets += f", {self.broken} cut" if self.broken else ""
         cells = (
             self.what,
             f"{self.sent} in {self.seconds:.0f} s",
-            failed,
+            failures(self.failed),
             f"{self.recovery:.1f} s" if self.failed else "-",
             f"{self.longest:.2f} s",
             f"{self.silence:.2f} s",
-            sockets,
+            sockets(self.reconnects, self.gap, self.broken),
         )
         return f"| {' | '.join(cells)} |"
 

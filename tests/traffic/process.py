@@ -107,8 +107,7 @@ class Traffic:
     def verify(self, psql: Psql | None = None) -> Verdict:
         """Ask for every acknowledged write, and note what came of it."""
         self.account.refresh()
-        started = self.account.all("started")[0]
-        settings = Settings(target=self.target.rstrip("/"), run=started["run"])
+        settings = Settings(target=self.target.rstrip("/"), run=self.account.started["run"])
         verdict = verify(self.account, settings, trust_of(self.ca, None), psql)
         writer = Writer(self.path)
         writer.add("verified", **verdict.counts())

@@ -21,7 +21,7 @@ from ansible_collections.payaid.scaling.plugins.plugin_utils._charts import Axis
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from .account import Account, Figures, Report, Request, figures
-from .mix import SLOW
+from .page import failures, sockets
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "rollout-timeline.md"
@@ -100,12 +100,11 @@ class Watched:
 
     def place(self, wall: float) -> float:
         """Return how long after its beginning a moment of the wall clock was."""
-        return wall - float(self.account.all("started")[0]["wall"])
+        return wall - float(self.account.started["wall"])
 
     @classmethod
     def of(cls, account: Account, known: Sequence[Step]) -> Watched:
-        (started,) = account.all("started")
-        later = float(started["wall"]) - float(started["at"])
+        later = float(account.started["wall"]) - float(account.started["at"])
         whole = account.report()
         within = [
             step
@@ -115,17 +114,9 @@ class Watched:
         cuts = [*(step.verified - later for step in within[:-1]), whole.until] if within else []
         found = []
         for step, (since, until) in zip(within, pairwise([whole.since, *cuts]), strict=True):
-            quick = [
-                each
-                for each in account.requests
-                if each.ended >= since and each.due <= until and _quick(each)
-            ]
+            quick = [each for each in account.within(since, until) if each.quick]
             found.append(Stretch(step, account.report(since, until), figures(quick)))
         return cls(account, whole, found, list(_buckets(account.requests, whole.since)))
-
-
-def _quick(request: Request) -> bool:
-    return request.kind not in SLOW and request.over != "websocket"
 
 
 def _buckets(requests: Iterable[Request], began: float) -> Iterator[Bucket]:
@@ -134,7 +125,7 @@ def _buckets(requests: Iterable[Request], began: float) -> Iterator[Bucket]:
     for each in requests:
         pieces.setdefault(max(int((each.due - began) // BUCKET), 0), []).append(each)
     for number, piece in sorted(pieces.items()):
-        seen = figures([each for each in piece if _quick(each)])
+        seen = figures([each for each in piece if each.quick])
         failed = sum(each.cause is not None for each in piece)
         yield Bucket(
             number * BUCKET,
@@ -188,14 +179,13 @@ def picture(found: Sequence[Watched]) -> dict[str, Any]:
                 for moment in (each.step.begun, each.step.verified)
             )
             begins, ends = x(offset + begun), x(offset + verified)
-            forth = each.step.to > each.step.of
             bands.append(
                 {
                     "x": begins,
                     "width": round(max(ends - begins, 0.5), 1),
                     "middle": round((begins + ends) / 2, 1),
                     "label": f"{each.step.of} → {each.step.to}",
-                    "css": "forth" if forth else "back",
+                    "css": "forth" if each.step.to > each.step.of else "away",
                 }
             )
             points += [(ends, week(last)), (ends, week(each.step.to))]
@@ -242,17 +232,14 @@ def rows(found: Sequence[Watched]) -> Iterator[str]:
     for one in found:
         for each in one.stretches:
             seen, quick = each.report, each.quick
-            failed = ", ".join(f"{count} x {what}" for what, count in sorted(seen.failed().items())) or "0"
-            sockets = f"{seen.reconnects}, {seen.gap:.2f} s at most" if seen.reconnects else "-"
-            sockets += f", {seen.broken} cut" if seen.broken else ""
             cells = (
                 each.step.label,
                 f"{seen.until - seen.since:.0f} s",
                 str(seen.sent),
-                failed,
+                failures(seen.failed()),
                 *(f"{value * 1000:.0f} ms" for value in (quick.p50, quick.p95, quick.p99)),
                 f"{quick.longest:.2f} s",
-                sockets,
+                sockets(seen.reconnects, seen.gap, seen.broken),
             )
             yield f"| {' | '.join(cells)} |"
 
@@ -285,7 +272,7 @@ def render(found: Sequence[Watched], about: Mapping[str, Any]) -> tuple[str, str
         "writes": writes(found),
         "sessions": len(found),
         "minutes": round(sum(one.seconds for one in found) / 60),
-        "rate": max(float(one.account.all("started")[0]["rate"]) for one in found),
+        "rate": max(float(one.account.started["rate"]) for one in found),
         "late": max(one.whole.late for one in found),
     }
     names = ("rollout-timeline.md.j2", "rollout-timeline.svg.j2")
