@@ -11,8 +11,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from pathlib import Path
@@ -90,6 +92,37 @@ def ask() -> Asking:
     return Asking()
 
 
+class Running:
+    """A playbook that is under way, and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._said: list[str] = []
+        # Nobody reads along, and it would wait for somebody to.
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        self._said += self.process.stdout
+
+    def end(self, how: signal.Signals) -> bool:
+        """Send it a signal, children and all; tell whether it was there to get it."""
+        there = self.process.poll() is None
+        if there:
+            os.killpg(self.process.pid, how)
+        self.process.wait()
+        self._reading.join(10)  # a connection that is kept may have the pipe open for longer
+        return there
+
+    def well(self) -> str:
+        """Wait for its end, which has to be a good one, and return what it has said."""
+        self._reading.join()
+        said = "".join(self._said)
+        assert self.process.wait() == 0, said[-8000:]
+        return " ".join(said.split())
+
+
 class Playbooks:
     """Runs playbooks on the scenario's machines; a relative name is one of the checkout's."""
 
@@ -123,6 +156,16 @@ class Playbooks:
                 raise
         assert (running.returncode != 0) == fails, said[-8000:]
         return said
+
+    @contextmanager
+    def under_way(self, playbook: str | Path, *words: str, **how: Any) -> Iterator[Running]:
+        """Have one run; it is ended with the test that has not waited for it."""
+        with self.begin(playbook, *words, **how) as process:
+            running = Running(process)
+            try:
+                yield running
+            finally:
+                running.end(signal.SIGTERM)
 
     def converge(self, *words: str, **how: Any) -> str:
         """Run the scenario's own."""

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 RUNS = "/var/lib/payaid-load-test"
 NO_TARGETS: Mapping[str, Any] = MappingProxyType({})
+# Somebody's report, which has a connection of the pool to itself for most of the time.
+REPORT = """\
+import re
+import psycopg
+
+given = open("/etc/payaid-app/environment").read()
+url = re.search('^DATABASE_URL="?([^"?]*)', given, re.MULTILINE)[1]
+connection = psycopg.connect(url, autocommit=True, prepare_threshold=None)
+while True:
+    connection.execute("SELECT pg_sleep(0.1)")
+"""
 UNITS = "systemctl list-units --all --plain --no-legend --state=active 'payaid-load-test@*'"
 
 
@@ -53,18 +64,19 @@ class LoadTests:
     ) -> tuple[str, dict[str, Any]]:
         """Run one; return what was said, and what is kept of it, which is nothing where it was refused."""
         before = set(self.reports.glob("*.json"))
-        said = self.play(
-            "playbooks/load_test.yml",
-            *words,
-            fails=fails,
-            load_test_scenario=scenario,
-            load_test_reports=str(self.reports),
-            # How quick this computer is, on which everything runs, is not what is tried.
-            slo_targets={"api_response_time_p95": 5000, "concurrent_users": False, **targets},
-            **how,
-        )
+        given = self.given(scenario, targets) | how
+        said = self.play("playbooks/load_test.yml", *words, fails=fails, **given)
         kept = [json.loads(path.read_text()) for path in set(self.reports.glob("*.json")) - before]
         return " ".join(said.split()), kept[0] if kept else {}
+
+    def given(self, scenario: str, targets: Mapping[str, Any] = NO_TARGETS) -> dict[str, Any]:
+        """Return what a run is told."""
+        return {
+            "load_test_scenario": scenario,
+            "load_test_reports": str(self.reports),
+            # How quick this computer is, on which everything runs, is not what is tried.
+            "slo_targets": {"api_response_time_p95": 5000, "concurrent_users": False, **targets},
+        }
 
     @contextmanager
     def begun(self, **how: Any) -> Iterator[subprocess.Popen[str]]:
@@ -83,6 +95,21 @@ class LoadTests:
                 yield running
             finally:
                 self.kill()
+
+    @contextmanager
+    def reports_made(self) -> Iterator[None]:
+        """Have each node make reports of its own, with what the app itself logs in by."""
+        nodes = [self.machines(name) for name in ("app1", "app2")]
+        begin = "sudo systemd-run --collect --unit=report --property=RuntimeMaxSec=1200 python3 -c %s"
+        try:
+            for node in nodes:
+                node.check_output(begin, REPORT)
+            yield
+            for node in nodes:  # it was there all the time
+                node.check_output("systemctl is-active report")
+        finally:
+            for node in nodes:
+                node.run("sudo systemctl stop report")
 
     def kill(self, *, workers: bool = True) -> None:
         """Kill the runs of this test, with those of its processes that are in sessions of their own."""

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from ansible_collections.payaid.scaling.molecule.conftest import Patience
@@ -164,3 +165,41 @@ def test_passwords_are_in_no_command_line(load_tests: LoadTests, soon: Patience)
         # It is handed over all the same.
         assert "canary-7c1f" in load_tests.generator("cat /proc/$(pgrep -x k6)/environ")
     soon(lambda: not load_tests.going_on(), 90)
+
+
+def test_a_setting_is_tried_and_kept_and_every_run_reads_it(load_tests: LoadTests, soon: Patience) -> None:
+    def sizes() -> set[int]:
+        read = "sudo grep -ohP '^default_pool_size *= *\\K.*' /etc/pgbouncer/pgbouncer.ini"
+        return {int(load_tests.machines(name).check_output(read)) for name in ("app1", "app2")}
+
+    tuned = load_tests.reports / "group_vars" / "tuned.yml"
+    told = {"platform_tuned_file": str(tuned)}
+    lock = load_tests.machines("app1").file("/run/payaid-rollout.lock")
+    normal = sizes()
+    tuned.parent.mkdir()
+    tuned.write_text("platform_pool_size: 1\n")
+    load_tests.play("playbooks/site.yml", **told)
+    try:
+        assert sizes() == {1}
+        given = load_tests.given("writes") | {"load_test_phases": [{"seconds": 20, "rate": 4}]} | told
+        with (
+            load_tests.reports_made(),
+            load_tests.play.under_way("playbooks/optimize.yml", **given) as running,
+        ):
+            soon(lambda: lock.exists, 300)
+            refused = " ".join(load_tests.play("playbooks/site.yml", fails=True, **told).split())
+            said = running.well()
+        assert "app1: a run of optimize.yml of" in refused
+        assert "Transactions waited for a connection to the database: app_rw at app1" in said
+        assert "platform_pool_size=2 is kept: p95" in said
+        assert f"{tuned} has what is kept" in said
+        assert not lock.exists
+        kept = yaml.safe_load(tuned.read_text())["platform_pool_size"]
+        assert sizes() == {kept} != {1}
+        assert any(
+            "Settings that were tried" in page.read_text() for page in load_tests.reports.glob("*.html")
+        )
+        assert not re.search("changed=[1-9]", load_tests.play("playbooks/site.yml", **told))
+    finally:
+        load_tests.play("playbooks/site.yml")
+    assert sizes() == normal

@@ -9,8 +9,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +22,13 @@ from ansible_collections.payaid.scaling.tests.traffic.process import Traffic
 from redis import Redis, RedisCluster
 
 if TYPE_CHECKING:
-    from ansible_collections.payaid.scaling.molecule.conftest import Asking, Machines, Patience, Playbooks
+    from ansible_collections.payaid.scaling.molecule.conftest import (
+        Asking,
+        Machines,
+        Patience,
+        Playbooks,
+        Running,
+    )
 
 MACHINES = ("lb1", "lb2", "app1", "app2", "pg1", "pg2", "redis1", "redis2", "redis3", "gen1")
 # Requests a second: what a computer carries beside Ansible, of which a slow one has little left.
@@ -50,37 +54,6 @@ TARGETS: dict[str, Any] = {"concurrent_users": 40, "api_response_time_p95": 2000
 # As many of them as would not be there again by chance.
 REMEMBERED = 500
 LASTS = 6 * 3600  # s, longer than all tests together
-
-
-class Running:
-    """A playbook that is under way, and what it has said so far."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self._said: list[str] = []
-        # Nobody reads along, and it would wait for somebody to.
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        self._said += self.process.stdout
-
-    def end(self, how: signal.Signals) -> bool:
-        """Send it a signal, children and all; tell whether it was there to get it."""
-        there = self.process.poll() is None
-        if there:
-            os.killpg(self.process.pid, how)
-        self.process.wait()
-        self._reading.join(10)  # a connection that is kept may have the pipe open for longer
-        return there
-
-    def well(self) -> str:
-        """Wait for its end, which has to be a good one, and return what it has said."""
-        self._reading.join()
-        said = "".join(self._said)
-        assert self.process.wait() == 0, said[-8000:]
-        return " ".join(said.split())
 
 
 @dataclass
@@ -127,19 +100,9 @@ class Rollout:
         self.took[number] = time.monotonic() - began
         return " ".join(said.split())
 
-    @contextmanager
-    def under_way(self, playbook: str, **how: Any) -> Iterator[Running]:
-        """Have a playbook run; it is ended with the test that has not waited for it."""
-        with self.play.begin(f"playbooks/{playbook}.yml", **how) as process:
-            running = Running(process)
-            try:
-                yield running
-            finally:
-                running.end(signal.SIGTERM)
-
     def begun(self, number: int) -> AbstractContextManager[Running]:
         """Have a week be under way."""
-        return self.under_way(WEEKS[number], **self.loaded)
+        return self.play.under_way(f"playbooks/{WEEKS[number]}.yml", **self.loaded)
 
     def killed(self, number: int, moments: random.Random) -> bool:
         """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""

@@ -69,7 +69,7 @@ def test_a_platform_that_serves_without_a_ledger_is_not_made_one_server(rollout:
 
 def test_a_week_waits_for_the_end_of_a_run_over_the_whole_platform(rollout: Rollout) -> None:
     lock = rollout.machines("app1").file(LOCK)
-    with rollout.under_way("site", rollout_week=0) as running:
+    with rollout.play.under_way("playbooks/site.yml", rollout_week=0) as running:
         rollout.soon(lambda: lock.exists, 120)
         refused = rollout.week(1, fails=True)
         # It is the state of the week.
