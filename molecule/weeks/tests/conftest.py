@@ -106,11 +106,15 @@ class Rollout:
 
     def killed(self, number: int, moments: random.Random) -> bool:
         """Run a week and kill it, children and all, at some moment; tell whether it had not ended before."""
+        began = time.monotonic()
         with self.begun(number) as running:
-            time.sleep(moments.uniform(0.1, 1) * self.took.get(number, 240))
+            moment = began + moments.uniform(0.1, 1) * self.took.get(number, 240)
+            while time.monotonic() < moment and running.process.poll() is None:
+                time.sleep(0.1)
             if running.end(signal.SIGKILL):
                 return True
             running.well()
+        self.took[number] = time.monotonic() - began
         return False
 
     def verify(self, **how: Any) -> str:
