@@ -66,6 +66,15 @@ def test_a_week_without_backups_has_none_to_tell_of() -> None:
     assert exporters_of(MACHINES, "backup1", {"backups": True}) == ["node", "backup"]
 
 
+def test_database_hosts_that_keep_backups_themselves_tell_of_them() -> None:
+    kept = {**MACHINES, "backup": []}
+    assert exporters_of(kept, "pg1", {"backups": True}, "/mnt/backups") == ["node", "postgres", "backup"]
+    assert exporters_of(kept, "lb1", {"backups": True}, "/mnt/backups") == ["node", "nginx"]
+    assert exporters_of(kept, "pg1", {"backups": True}) == ["node", "postgres"]
+    # The machine that is there for it comes first.
+    assert exporters_of(MACHINES, "pg1", {"backups": True}, "/mnt/backups") == ["node", "postgres"]
+
+
 def job(jobs: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = [one for one in jobs if one["name"] == name]
     return found
