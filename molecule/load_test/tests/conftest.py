@@ -40,14 +40,14 @@ UNITS = "systemctl list-units --all --plain --no-legend --state=active 'payaid-l
 
 @dataclass
 class LoadTests:
-    """Runs load tests from the scenario's generator."""
+    """Runs load tests from the scenario's generators; one of k6 is the first one's."""
 
     machines: Machines
     play: Playbooks
     reports: Path
 
-    def generator(self, command: str) -> str:
-        return str(self.machines("gen1").check_output(f"sudo sh -c '{command}'"))
+    def generator(self, command: str, name: str = "gen1") -> str:
+        return str(self.machines(name).check_output(f"sudo sh -c '{command}'"))
 
     def going_on(self) -> list[str]:
         """Return the load tests that go on."""

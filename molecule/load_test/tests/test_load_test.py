@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 testinfra_hosts = ["localhost"]
 # So few that a computer on which everything runs answers all of them in time.
 PHASES = [{"name": "One", "seconds": 10, "rate": 5}, {"name": "Two", "seconds": 20, "rate": 12}]
+GENERATORS = ("gen1", "gen2")
 COME = 10 * 5 + 20 * 12
 
 
@@ -28,7 +30,14 @@ def result(record: dict[str, Any], name: str) -> dict[str, Any]:
 
 def test_clients_and_load_balancers_count_the_same(load_tests: LoadTests) -> None:
     said, record = load_tests("api", load_test_phases=PHASES)
-    assert re.search(r"gen1: \d+ of about 50 s: \d+ requests/s, p95 ", said)
+    for name in GENERATORS:
+        assert re.search(rf"{name}: \d+ of about 50 s: \d+ requests/s, p95 ", said)
+    # Each has its share of them, which comes to halves of a user.
+    reports = {path.stem: json.loads(path.read_text()) for path in load_tests.reports.glob("*/*.json")}
+    assert {
+        name: one["aggregate"]["counters"]["http.requests"] for name, one in reports.items()
+    } == dict.fromkeys(GENERATORS, COME)
+    assert record["generators"] == list(GENERATORS)
     assert record["totals"] == {"requests": 2 * COME, "failed": 0, "limited": 0}
     assert sum(bucket["requests"] for bucket in record["edge"]["buckets"]) == 2 * COME
     assert record["edge"]["codes"] == {"200": 2 * COME}
@@ -50,13 +59,14 @@ def test_clients_and_load_balancers_count_the_same(load_tests: LoadTests) -> Non
     assert result(record, "cache_hit_rate")["value"] > 80
     evidence = record["evidence"]
     assert [one["host"] for one in evidence["app_nodes"]] == ["app1", "app2"]
+    assert [one["host"] for one in evidence["generators"]] == list(GENERATORS)
     assert all(0 < one["cpu"] <= 1 for one in evidence["app_nodes"] + evidence["generators"])
     assert {one["pool"] for one in evidence["pools"]} == {"app_rw", "app_ro"}
     assert sum(one["transactions"] for one in evidence["pools"]) > 0
     page = next(load_tests.reports.glob("*.html")).read_text()
     assert "All 5 targets are met." in page
-    # The generator keeps nothing of it.
-    assert load_tests.generator("ls /var/lib/payaid-load-test") == ""
+    # The generators keep nothing of it.
+    assert [load_tests.generator("ls /var/lib/payaid-load-test", name) for name in GENERATORS] == ["", ""]
 
 
 def test_a_target_that_is_missed_is_named(load_tests: LoadTests) -> None:
