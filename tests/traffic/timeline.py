@@ -17,21 +17,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.payaid.scaling.plugins.plugin_utils._charts import Axis, path, short
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from .account import Account, Figures, Report, Request, figures
 from .page import failures, sockets
+from .picture import Picture
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "rollout-timeline.md"
 PICTURE = DOCS / "images" / "rollout-timeline.svg"
 BUCKET = 5.0  # s
-GAP = 20.0  # s of nothing between one traffic and the next, for the eye
-WIDTH, LEFT, RIGHT = 1200, 60, 12
-WEEKS, TIMES, FAILURES = (58, 168), (212, 392), (436, 496)  # where the three drawings begin and end
-WHOLE = 5  # the last week
-MINUTES = 5  # between two ticks
 
 
 @dataclass(frozen=True)
@@ -69,6 +64,7 @@ class Bucket:
     """What clients saw of a piece of time; response times are seconds, and there are none without answers."""
 
     at: float
+    until: float
     sent: int
     failed: int
     p50: float | None
@@ -127,12 +123,8 @@ def _buckets(requests: Iterable[Request], began: float) -> Iterator[Bucket]:
     for number, piece in sorted(pieces.items()):
         seen = figures([each for each in piece if each.quick])
         failed = sum(each.cause is not None for each in piece)
-        yield Bucket(
-            number * BUCKET,
-            len(piece),
-            failed,
-            *((seen.p50, seen.p99) if seen.ok else (None, None)),
-        )
+        times = (seen.p50, seen.p99) if seen.ok else (None, None)
+        yield Bucket(number * BUCKET, (number + 1) * BUCKET, len(piece), failed, *times)
 
 
 def watched(accounts: Iterable[Account], entries: Sequence[Mapping[str, Any]]) -> list[Watched]:
@@ -140,91 +132,6 @@ def watched(accounts: Iterable[Account], entries: Sequence[Mapping[str, Any]]) -
     known = steps(entries)
     found = [Watched.of(account, known) for account in accounts]
     return sorted((one for one in found if one.stretches), key=lambda one: one.stretches[0].step.begun)
-
-
-# ------------------------------------------------------------------ the picture
-
-
-def picture(found: Sequence[Watched]) -> dict[str, Any]:
-    """Return where everything is in the picture."""
-    offsets = [0.0]
-    for one in found:
-        offsets.append(offsets[-1] + one.seconds + GAP)
-    x = Axis(0, offsets[-1] - GAP, LEFT, WIDTH - RIGHT)
-    week = Axis(0, WHOLE, WEEKS[1], WEEKS[0])
-    times = [value * 1000 for one in found for each in one.buckets for value in (each.p50, each.p99) if value]
-    low, high = 1.0, max([100.0, *times])
-    ticks = [tick for tick in (1, 10, 100, 1000, 10_000) if low <= tick <= high]
-    y = Axis(low, high, TIMES[1], TIMES[0], logarithmic=True)
-    most = max([1, *(each.failed for one in found for each in one.buckets)])
-    lost = Axis(0, most, FAILURES[1], FAILURES[0])
-
-    def line(name: str) -> str:
-        drawn = []
-        for offset, one in zip(offsets, found, strict=False):
-            points = [
-                (x(offset + each.at + BUCKET / 2), y(value * 1000))
-                for each in one.buckets
-                if (value := getattr(each, name)) is not None
-            ]
-            drawn.append(path(points))
-        return "".join(drawn)
-
-    bands, weeks, bars = [], [], []
-    for offset, one in zip(offsets, found, strict=False):
-        last, points = one.stretches[0].step.of, [(x(offset), week(one.stretches[0].step.of))]
-        for each in one.stretches:
-            begun, verified = (
-                min(max(one.place(moment), 0), one.seconds)
-                for moment in (each.step.begun, each.step.verified)
-            )
-            begins, ends = x(offset + begun), x(offset + verified)
-            bands.append(
-                {
-                    "x": begins,
-                    "width": round(max(ends - begins, 0.5), 1),
-                    "middle": round((begins + ends) / 2, 1),
-                    "label": f"{each.step.of} → {each.step.to}",
-                    "css": "forth" if each.step.to > each.step.of else "away",
-                }
-            )
-            points += [(ends, week(last)), (ends, week(each.step.to))]
-            last = each.step.to
-        weeks.append(path([*points, (x(offset + one.seconds), week(last))]))
-        bars += [
-            {
-                "x": x(offset + each.at),
-                "y": lost(each.failed),
-                "height": round(FAILURES[1] - lost(each.failed), 1),
-            }
-            for each in one.buckets
-            if each.failed
-        ]
-    return {
-        "width": WIDTH,
-        "left": LEFT,
-        "right": WIDTH - RIGHT,
-        "lanes": {"weeks": WEEKS, "times": TIMES, "failures": FAILURES},
-        "bands": bands,
-        "breaks": [x(offset - GAP / 2) for offset in offsets[1:-1]],
-        "weeks": "".join(weeks),
-        "week_ticks": [{"at": week(number), "label": str(number)} for number in range(WHOLE + 1)],
-        "p50": line("p50"),
-        "p99": line("p99"),
-        "time_ticks": [{"at": y(tick), "label": short(tick)} for tick in ticks],
-        "bars": bars,
-        "bar_width": round(max(x(BUCKET) - x(0), 1.0), 1),
-        "failed": sum(each.failed for one in found for each in one.buckets),
-        "sent": sum(each.sent for one in found for each in one.buckets),
-        "most": most,
-        "minutes": [
-            {"at": x(minute * 60), "label": str(minute)}
-            for minute in range(0, int(x.most // 60) + 1, MINUTES)
-        ],
-    }
-
-
-# ------------------------------------------------------------------ the page
 
 
 def rows(found: Sequence[Watched]) -> Iterator[str]:
@@ -267,7 +174,7 @@ def render(found: Sequence[Watched], about: Mapping[str, Any]) -> tuple[str, str
     )
     told = {
         "about": about,
-        "picture": picture(found),
+        "picture": Picture.of(found).told(),
         "rows": list(rows(found)),
         "writes": writes(found),
         "sessions": len(found),
