@@ -134,9 +134,12 @@ def test_a_replica_that_is_away_is_no_base_for_the_next(rollout: Rollout) -> Non
         said = " ".join(rollout.play("playbooks/rollback.yml", rollout_week=2, fails=True).split())
         assert "the platform is in week 3" in said
         said = rollout.verify(fails=True)
+        refused = rollout.week(4, fails=True)
     finally:
         rollout.run(machine, f"systemctl start redis-server@{port}")
     assert f"{rollout.addresses[machine]}:{port}" in said
+    assert f"{rollout.addresses[machine]}:{port}" in refused
+    assert rollout.done()[-1] == "3 verified"
     rollout.soon(lambda: sorted(rollout.roles().values()).count("slave") == 3, 60)
 
 
