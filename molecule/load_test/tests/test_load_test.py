@@ -179,7 +179,7 @@ def test_passwords_are_in_no_command_line(load_tests: LoadTests, soon: Patience)
 
 def test_a_setting_is_tried_and_kept_and_every_run_reads_it(load_tests: LoadTests, soon: Patience) -> None:
     def sizes() -> set[int]:
-        read = "sudo grep -ohP '^default_pool_size *= *\\K.*' /etc/pgbouncer/pgbouncer.ini"
+        read = "sudo grep -oP '^app_rw = .* pool_size=\\K[0-9]+' /etc/pgbouncer/pgbouncer.ini"
         return {int(load_tests.machines(name).check_output(read)) for name in ("app1", "app2")}
 
     tuned = load_tests.reports / "group_vars" / "tuned.yml"
