@@ -82,6 +82,9 @@ def test_a_target_that_is_missed_is_named(load_tests: LoadTests) -> None:
     )
     assert record["slo"]["missed"] == ["concurrent_users"], record["slo"]["table"]
     assert result(record, "concurrent_users")["value"] == 100
+    assert re.search(
+        r"gen1: \d+ of about \d+ s: \d+ requests/s, p95 \d+ ms, 100 users, 0 of \d+ failed", said
+    )
     assert "concurrent_users is 100 users (target >= 5000 users, by k6" in said
     assert record["totals"]["failed"] == 0
     # Told without failing, where that is asked for, and compared with the one before.

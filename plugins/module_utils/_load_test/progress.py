@@ -88,6 +88,8 @@ def _of(samples: Mapping[str, Mapping[str, Any]], metric: str, field: str) -> fl
 
 def sentence(seconds: float, of: float, now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     """Say how far a run is, and how it goes, in one line for people."""
+    if not now["requests"] and not now["users"]:
+        return f"{seconds:.0f} of about {of:.0f} s: nothing is told of it yet"
     passed = max(seconds - float(before.get("seconds") or 0), 1)
     rate = (now["requests"] - int(before.get("requests") or 0)) / passed
     p95 = "-" if now.get("p95") is None else f"{now['p95']:.0f} ms"

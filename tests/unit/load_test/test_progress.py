@@ -11,6 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.payaid.scaling.plugins.module_utils._load_test.io import K6
 from ansible_collections.payaid.scaling.plugins.module_utils._load_test.plan import Runs, plan
 from ansible_collections.payaid.scaling.plugins.module_utils._load_test.progress import (
     Progress,
@@ -21,6 +23,8 @@ from ansible_collections.payaid.scaling.plugins.module_utils._load_test.progress
 from ansible_collections.payaid.scaling.plugins.module_utils._plan import Refusal, simulate
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ..collection.tree import ROOT
 
 # What Artillery 2.0.34 wrote, two slices of it.
 SLICES = [
@@ -99,6 +103,15 @@ def test_a_line_says_how_it_goes_since_the_last_one() -> None:
     assert sentence(60, 360, {**now, "p95": None, "limited": 7}, before).endswith(
         "p95 -, 12 users, 2 of 1900 failed, 7 limited"
     )
+    # No rate of nothing where nobody has told of anything; those of a WebSocket ask for nothing.
+    nothing = Progress().told()
+    assert sentence(10, 360, nothing, {}) == "10 of about 360 s: nothing is told of it yet"
+    assert "p95 -, 3 users, 0 of 0 failed" in sentence(10, 360, {**nothing, "users": 3}, {})
+
+
+def test_k6_is_asked_where_it_is_told_to_listen() -> None:
+    role = yaml.safe_load((ROOT / "roles/load_test/vars/main.yml").read_text())
+    assert role["__load_test_k6_address"] == ":".join(map(str, K6))
 
 
 NEVER = Runs("inactive")
