@@ -17,6 +17,8 @@ from .evidence import KINDS, measured
 # Of all its processors. Above it work waits for its turn: at four fifths in a queue of Poisson arrivals the
 # mean wait is four times the work itself (M/M/1: 0.8 / (1 - 0.8)).
 BUSY = 0.8
+# s over which that is asked: where users come slowly, the mean of the whole is of few.
+STRETCH = 60.0
 # ms that a transaction may wait for a connection on average: what a query of the app takes itself.
 POOL_WAIT = 2.0
 # s; a reader who has just written asks the primary, everybody else may see this much of the past.
@@ -77,12 +79,24 @@ def _size(value: Any) -> float:
     return float(len(value)) if isinstance(value, list | tuple) else float(value)
 
 
+def _busiest(one: Mapping[str, Any], name: str = "cpu") -> float:
+    """Return what share of its processors a machine used in its busiest minute."""
+    series = one.get("series") or ()
+    means = [
+        sum(each.get(name) or 0 for each in minute) / len(minute)
+        for last in series
+        if last["at"] - series[0]["at"] >= STRETCH
+        and (minute := [each for each in series if last["at"] - STRETCH < each["at"] <= last["at"]])
+    ]
+    return max([one.get(name) or 0, *means])
+
+
 def _busy(evidence: Run, kind: str) -> list[Mapping[str, Any]]:
-    return [one for one in evidence.get(kind) or () if (one.get("cpu") or 0) >= BUSY]
+    return [one for one in evidence.get(kind) or () if _busiest(one) >= BUSY]
 
 
 def _named(machines: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{one['host']} {one['cpu'] * 100:.0f} %" for one in machines)
+    return ", ".join(f"{one['host']} {_busiest(one) * 100:.0f} %" for one in machines)
 
 
 def _generators(evidence: Run) -> Iterator[dict[str, Any]]:
@@ -126,9 +140,7 @@ def _app(evidence: Run, settings: Settings) -> Iterator[dict[str, Any]]:
         )
         return
     # A process of Node.js uses one core for JavaScript, whatever else is free.
-    full = [
-        one for one in nodes if ports and (one.get("cpu") or 0) * one.get("cores", 1) >= BUSY * len(ports)
-    ]
+    full = [one for one in nodes if ports and _busiest(one) * one.get("cores", 1) >= BUSY * len(ports)]
     if full and all(one.get("cores", 1) > len(ports) for one in full):
         yield _finding(
             "app_processes",
@@ -229,10 +241,10 @@ def _refused(run: Run) -> Iterator[dict[str, Any]]:
 def _crowded(evidence: Run) -> Iterator[dict[str, Any]]:
     """Name machines that are busy, and not with what they are there for."""
     found = [
-        f"{one['host']} {one['machine'] * 100:.0f} %, its own part {one['cpu'] * 100:.0f} %"
+        f"{one['host']} {_busiest(one, 'machine') * 100:.0f} %, its own part {_busiest(one) * 100:.0f} %"
         for kind in KINDS.values()
         for one in evidence.get(kind) or ()
-        if (one.get("machine") or 0) >= BUSY > (one.get("cpu") or 0)
+        if _busiest(one, "machine") >= BUSY > _busiest(one)
     ]
     if found:
         yield _finding(

@@ -133,6 +133,12 @@ def pool(waited_ms: float, waiting_max: int = 9, serving_max: int = 0) -> dict[s
     return {"host": "app1", "pool": "app_rw", "size": 20, **waited}
 
 
+def ramp(*shares: float) -> dict[str, Any]:
+    """Return a machine that was looked at every five seconds, for half a minute for each share."""
+    series = [{"at": 5.0 + 5 * n, "cpu": shares[n // 6]} for n in range(6 * len(shares))]
+    return machine("app1", sum(shares) / len(shares)) | {"series": series}
+
+
 CASES: list[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = [
     ({}, []),
     ({"evidence": {"app_nodes": [machine("app1", 0.5)], "pools": [pool(0.2)]}}, []),
@@ -178,6 +184,10 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]] = [
     ),
     # Its own work, and nothing besides.
     ({"evidence": {"databases": [machine("pg1", 0.85, machine=0.9)]}}, [("database_cpu", {})]),
+    # Users come, and the last of them are too many: all the time together would be 53 %.
+    ({"evidence": {"databases": [ramp(0.2, 0.3, 0.4, 0.4, 0.9, 0.95)]}}, [("database_cpu", {})]),
+    # What was busy for less than a minute was not what held it up.
+    ({"evidence": {"databases": [ramp(0.4, 0.4, 0.95, 0.4, 0.4)]}}, []),
     # What says most comes first.
     (
         {"evidence": {"generators": [machine("gen1", 0.9)], "pools": [pool(9)]}, "totals": {"limited": 1}},
