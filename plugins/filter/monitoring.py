@@ -106,8 +106,7 @@ def edge_probes(
             "name": "edge" if virtual_ip else f"edge_{host}",
             "url": urlunsplit(("http" if _tls(hostvars[host]) == "none" else "https", address, path, "", "")),
             "host": _server_name(hostvars[host]),
-            # Whoever signs for himself is believed by nobody, nor by users.
-            "verify": _tls(hostvars[host]) != "self_signed",
+            "verify": _vouched_for(hostvars[host]),
             "ca": _authority(hostvars[host]),
         }
         for host, address in addresses.items()
@@ -123,6 +122,17 @@ def _server_name(variables: Mapping[str, Any]) -> str:
         return str(names[0])
     first = (str(variables.get("nginx_server_name") or "_").split() or ["_"])[0]
     return "" if first == "_" else first
+
+
+def _vouched_for(variables: Mapping[str, Any]) -> bool:
+    """Tell whether the certificate can be held against whoever is asked.
+
+    Whoever signs for himself is believed by nobody, nor by users. Files of somebody's own are for names that
+    nginx_server_name alone tells: held against an address they would make a page of every look.
+    """
+    return _tls(variables) in {"none", "private_ca"} or (
+        _tls(variables) != "self_signed" and bool(_server_name(variables))
+    )
 
 
 def _authority(variables: Mapping[str, Any]) -> str:

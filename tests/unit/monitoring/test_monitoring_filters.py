@@ -151,9 +151,17 @@ def probe(**changes: Any) -> dict[str, Any]:
             },
             probe(host="c.example.org"),
         ),
-        ({"nginx_tls": "files", "nginx_acme_names": ["c.example.org"]}, probe()),
-        ({"nginx_tls": "files", "nginx_tls_ca": "/srv/ca.crt"}, probe(ca="/srv/ca.crt")),
-        ({"nginx_tls": "acme", "nginx_tls_ca": "/srv/ca.crt"}, probe()),
+        # Nobody says for which names they are.
+        ({"nginx_tls": "files", "nginx_acme_names": ["c.example.org"]}, probe(verify=False)),
+        ({"nginx_tls": "files", "nginx_tls_ca": "/srv/ca.crt"}, probe(verify=False, ca="/srv/ca.crt")),
+        (
+            {"nginx_tls": "files", "nginx_tls_ca": "/srv/ca.crt", "nginx_server_name": "a.example.org"},
+            probe(host="a.example.org", ca="/srv/ca.crt"),
+        ),
+        (
+            {"nginx_tls": "acme", "nginx_tls_ca": "/srv/ca.crt", "nginx_server_name": "a.example.org"},
+            probe(host="a.example.org"),
+        ),
     ],
 )
 def test_the_shared_address_is_asked_as_users_do(variables: dict[str, Any], expected: dict[str, Any]) -> None:
