@@ -287,7 +287,7 @@ def test_a_server_that_stops_is_told_of_and_one_that_is_back_no_more(watch: Watc
 
 
 def test_wal_that_finds_no_repository_is_counted(watch: Watch, soon: Patience) -> None:
-    switch = "cd / && sudo -u postgres psql -XAtqc 'SELECT pg_switch_wal() FROM pg_create_restore_point(%s)'"
+    switch = "SELECT pg_switch_wal() FROM pg_create_restore_point('away')"
 
     def counted(what: str) -> float:
         return watch.values(f"pg_stat_archiver_{what}_count")["pg1"]
@@ -295,8 +295,8 @@ def test_wal_that_finds_no_repository_is_counted(watch: Watch, soon: Patience) -
     failed = counted("failed")
     watch.run("mon2", "systemctl stop pgbackrest")
     try:
-        watch.run("pg1", switch, "'away'")
-        soon(lambda: counted("failed") > failed, 120)
+        watch.run("pg1", "cd / && sudo -u postgres psql -XAtqc %s", switch)
+        soon(lambda: counted("failed") > failed, 200)
         archived = counted("archived")
     finally:
         watch.run("mon2", "systemctl start pgbackrest")
