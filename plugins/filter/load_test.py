@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.payaid.scaling.plugins.plugin_utils._load_report.given import RefusedError
 from ansible_collections.payaid.scaling.plugins.plugin_utils._load_report.page import page
+from ansible_collections.payaid.scaling.plugins.plugin_utils._load_test.phases import phases
 from ansible_collections.payaid.scaling.plugins.plugin_utils._load_test.problems import problem
 from ansible_collections.payaid.scaling.plugins.plugin_utils._load_test.record import record
 from ansible_collections.payaid.scaling.plugins.plugin_utils._load_test.tries import following, judged
@@ -25,6 +26,13 @@ def load_test_problem(
 ) -> str:
     """Return why a load test must not be begun; nothing where it may."""
     return problem(scenarios, name, plan, target, allowed, given)
+
+
+def load_test_phases(planned: Sequence[Given], share: int = 1, place: int = 0) -> list[dict[str, Any]]:
+    """Return what one of several load generators does of a plan."""
+    if not 0 <= place < share:
+        raise AnsibleFilterError(f"load_test_phases: place {place} is none of {share} load generators.")
+    return phases(planned, share, place)
 
 
 def load_test_record(
@@ -60,6 +68,7 @@ class FilterModule:
             "load_test_judged": load_test_judged,
             "load_test_next": load_test_next,
             "load_test_page": load_test_page,
+            "load_test_phases": load_test_phases,
             "load_test_problem": load_test_problem,
             "load_test_record": load_test_record,
         }

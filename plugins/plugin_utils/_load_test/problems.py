@@ -76,9 +76,11 @@ def _phases(plan: Mapping[str, Any]) -> Iterator[str]:
     for number, phase in enumerate(phases, 1):
         for field, least in (("seconds", 1), ("rate", 0), ("to", 0)):
             value = phase.get(field, 0 if field == "to" else None)
-            if not _number(value, least):
+            # Artillery ends at once where it is given a part of a user.
+            if not _number(value, least) or float(value) % 1:
                 yield (
-                    f"Phase {number} of load_test_phases has {field}={value}: give a number, {least} or more."
+                    f"Phase {number} of load_test_phases has {field}={value}: "
+                    f"give a whole number, {least} or more."
                 )
     if phases and not any(float(phase.get("rate") or 0) + float(phase.get("to") or 0) for phase in phases):
         yield "load_test_phases has no phase with a rate above 0, so nobody would come."
