@@ -81,7 +81,7 @@ def _size(value: Any) -> float:
 
 def _busiest(one: Mapping[str, Any], name: str = "cpu") -> float:
     """Return what share of its processors a machine used in its busiest minute."""
-    series = one.get("series") or ()
+    series: Sequence[Mapping[str, Any]] = one.get("series") or ()
     means = [
         sum(each.get(name) or 0 for each in minute) / len(minute)
         for last in series
