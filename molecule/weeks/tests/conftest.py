@@ -117,9 +117,16 @@ class Rollout:
         self.took[number] = time.monotonic() - began
         return False
 
-    def verify(self, **how: Any) -> str:
+    def verify(self, number: int, **how: Any) -> str:
         """Ask whether the week that it is in is whole."""
-        return " ".join(self.play("playbooks/rollout_verify.yml", rollout_week=3, **how).split())
+        return " ".join(self.play("playbooks/rollout_verify.yml", rollout_week=number, **how).split())
+
+    def status(self) -> dict[str, Any]:
+        """Return where it stands, as programs read it."""
+        text = self.play("playbooks/rollout_status.yml", rollout_format="json")
+        # Among what Ansible says of its own it is the only JSON.
+        told: dict[str, Any] = json.loads(text[text.index("{\n") : text.rindex("}") + 1])
+        return told
 
     def keep(self, entries: list[dict[str, Any]]) -> None:
         """Leave the ledger, beside the accounts of the traffic, for docs/rollout-timeline.md."""

@@ -7,13 +7,14 @@ before.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from ansible_collections.payaid.scaling.molecule.conftest import Power
+
     from .conftest import Rollout
 
 testinfra_hosts = ["localhost"]
@@ -133,7 +134,7 @@ def test_a_replica_that_is_away_is_no_base_for_the_next(rollout: Rollout) -> Non
     try:
         said = " ".join(rollout.play("playbooks/rollback.yml", rollout_week=2, fails=True).split())
         assert "the platform is in week 3" in said
-        said = rollout.verify(fails=True)
+        said = rollout.verify(3, fails=True)
         refused = rollout.week(4, fails=True)
     finally:
         rollout.run(machine, f"systemctl start redis-server@{port}")
@@ -262,13 +263,25 @@ def test_and_forward_again(rollout: Rollout) -> None:
 def test_where_it_stands_can_be_read(rollout: Rollout) -> None:
     said = rollout.play("playbooks/rollout_status.yml")
     assert "The platform is in week 5: Production, full size." in said
-    text = rollout.play("playbooks/rollout_status.yml", rollout_format="json")
-    # Among what Ansible says of its own it is the only JSON.
-    told = json.loads(text[text.index("{\n") : text.rindex("}") + 1])
+    told = rollout.status()
     assert told["week"] == 5
     verified = [entry["week"] for entry in told["entries"] if entry["outcome"] == "verified"]
     assert verified == [0, 1, 2, 3, 4, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5]
     assert told["silent"] == []
     rollout.keep(told["entries"])
-    # Whichever machine is lost, the others know all of it.
-    assert rollout.done("pg2") == rollout.done("app1") == rollout.done("lb1")
+
+
+def test_the_ledger_outlives_any_machine(rollout: Rollout, power: Power) -> None:
+    whole = rollout.status()["entries"]
+    for name in ("lb2", "app2", "pg2", "redis2"):
+        power("kill", name, "--signal=KILL")
+        try:
+            left = rollout.status()
+        finally:
+            power("start", name)
+        assert (left["silent"], left["entries"]) == ([name], whole)
+        rollout.soon(lambda name=name: rollout.machines(name).run("true").rc == 0, 60)
+    # What was killed is there again by itself.
+    rollout.soon(lambda: sorted(rollout.roles().values()).count("slave") == 3, 60)
+    rollout.soon(lambda: rollout.nodes(rollout.shared) == {"app1", "app2"}, 60)
+    rollout.verify(5)
