@@ -187,7 +187,7 @@ def test_a_setting_is_tried_and_kept_and_every_run_reads_it(load_tests: LoadTest
         return {int(load_tests.machines(name).check_output(read)) for name in ("app1", "app2")}
 
     tuned = load_tests.reports / "group_vars" / "tuned.yml"
-    told = {"platform_tuned_file": str(tuned)}
+    told: dict[str, Any] = {"platform_tuned_file": str(tuned)}
     lock = load_tests.machines("app1").file("/run/payaid-rollout.lock")
     normal = sizes()
     tuned.parent.mkdir()
