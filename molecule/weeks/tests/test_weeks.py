@@ -280,7 +280,7 @@ def test_the_ledger_outlives_any_machine(rollout: Rollout, power: Power) -> None
         finally:
             power("start", name)
         assert (left["silent"], left["entries"]) == ([name], whole)
-        rollout.soon(lambda name=name: rollout.machines(name).run("true").rc == 0, 60)
+        rollout.soon(lambda: rollout.status()["silent"] == [], 120)
     # What was killed is there again by itself.
     rollout.soon(lambda: sorted(rollout.roles().values()).count("slave") == 3, 60)
     rollout.soon(lambda: rollout.nodes(rollout.shared) == {"app1", "app2"}, 60)
