@@ -28,16 +28,9 @@ def exporters_of(
     machines: Groups, host: str, has: Mapping[str, bool] | None = None, repository: str = ""
 ) -> list[str]:
     """Return which exporters a machine has, by the groups it is in."""
-    keep = machines.get("backup") or (machines.get("databases") if repository else ())
-    return [
-        "node",
-        *(
-            exporter
-            for exporter, group in EXPORTERS.items()
-            if host in ((keep if exporter == "backup" else machines.get(group)) or ())
-            and (exporter != "backup" or (has or {}).get("backups", True))
-        ),
-    ]
+    keepers = machines.get("backup") or (machines.get("databases") if repository else ())
+    groups = {**machines, "backup": keepers if (has or {}).get("backups", True) else ()}
+    return ["node", *(exporter for exporter, group in EXPORTERS.items() if host in (groups.get(group) or ()))]
 
 
 def redis_urls(hosts: Iterable[str], hostvars: HostVars) -> list[str]:
